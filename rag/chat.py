@@ -1,0 +1,190 @@
+"""`RagChat`: a retriever and a model, and the rules between them."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ingest.embed import open_embedder
+from ingest.index import open_index
+from prompts.wording import Wording, load_wording
+from rag.citations import AnswerWriter
+from rag.context import Context, build_context
+from rag.grounding import Grounding
+from rag.llama import LlamaModel
+from rag.model import ChatModel
+from rag.models import find_model
+from rag.retriever import Retrieval, Retriever
+from rag.settings import Settings
+from rag.types import Answer, History, Sampling, Timings, Usage
+
+OFF_DOCUMENTS = "nothing in the documents comes close to this question"
+MODEL_REFUSED = "the model found no answer in the passages"
+UNSUPPORTED = "no passage supports: "
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asked:
+    """A question on its way: when it came in, and what was found for it."""
+
+    question: str
+    began: float
+    retrieval: Retrieval
+    retrieve_ms: float
+
+
+class RagChat:
+    """Answers questions from an index, with citations, or refuses.
+
+    Takes finished parts; :meth:`from_settings` builds them. It keeps no conversation: history is an argument.
+    Not safe for use by two threads at once.
+    """
+
+    def __init__(
+        self,
+        retriever: Retriever,
+        model: ChatModel,
+        settings: Settings | None = None,
+        *,
+        wording: Wording | None = None,
+    ) -> None:
+        self.retriever = retriever
+        self.model = model
+        self.settings = settings or Settings()
+        self._wording = wording or load_wording()
+        self._grounding = Grounding()
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> RagChat:
+        """Open the index and load the model that the settings name; see :data:`rag.errors.USER_ERRORS`."""
+        find_model(settings.model)
+        embedder = open_embedder(settings.embedder)
+        retriever = Retriever(open_index(settings.index, embedder), embedder)
+        return cls(retriever, open_model(settings), settings)
+
+    def ask(self, question: str, history: History = ()) -> Answer:
+        """The answer to a question. ``history`` alternates user and assistant messages, oldest first."""
+        *_, answer = self.stream(question, history)
+        assert isinstance(answer, Answer)
+        return answer
+
+    def prepare(self, question: str, history: History = ()) -> tuple[Retrieval, Context]:
+        """What :meth:`ask` would put before the model, without asking it."""
+        retrieval = self._retrieve(question)
+        return retrieval, self._context(question, retrieval, history)
+
+    def stream(self, question: str, history: History = ()) -> Iterator[str | Answer]:
+        """Pieces of the answer as they are made, then the :class:`Answer`, whose ``text`` they add up to."""
+        began = time.perf_counter()
+        retrieval = self._retrieve(question)
+        asked = _Asked(
+            question=question,
+            began=began,
+            retrieval=retrieval,
+            retrieve_ms=1000 * (time.perf_counter() - began),
+        )
+        settings = self.settings
+        if not retrieval.is_relevant(settings.min_cosine, settings.min_coverage):
+            yield self._wording.refusal
+            yield self._refusal(asked, OFF_DOCUMENTS)
+            return
+        yield from self._generate(asked, self._context(question, retrieval, history))
+
+    def _retrieve(self, question: str) -> Retrieval:
+        return self.retriever.search(question, k=self.settings.k, mode=self.settings.mode)
+
+    def _context(self, question: str, retrieval: Retrieval, history: History) -> Context:
+        return build_context(
+            question,
+            retrieval.hits,
+            history,
+            format_=self.model.format,
+            wording=self._wording,
+            window=self.model.context_window,
+            reserved=self.settings.max_answer_tokens,
+        )
+
+    def _generate(self, asked: _Asked, context: Context) -> Iterator[str | Answer]:
+        settings = self.settings
+        sampling = Sampling(
+            max_tokens=settings.max_answer_tokens, temperature=settings.temperature, seed=settings.seed
+        )
+        writer = AnswerWriter(context.passages, self._grounding)
+        raw = ""
+        first_token_ms: float | None = None
+        refused = False
+        pieces = self.model.stream(context.prompt, sampling)
+        for piece in pieces:
+            if first_token_ms is None:
+                first_token_ms = self._since(asked)
+            raw += piece
+            if shown := writer.feed(piece):
+                yield shown
+            if self._says_refusal(raw):
+                refused = True
+                break
+        if isinstance(pieces, Iterator) and hasattr(pieces, "close"):
+            pieces.close()
+        if shown := writer.finish():
+            yield shown
+        if refused or not writer.text.strip():
+            yield self._refusal(asked, MODEL_REFUSED, context, first_token_ms)
+            return
+        why = UNSUPPORTED + " / ".join(writer.unsupported) if writer.unsupported else ""
+        yield Answer(
+            question=asked.question,
+            text=writer.text,
+            refused=False,
+            why=why,
+            citations=writer.citations,
+            passages=context.passages,
+            usage=self.model.usage,
+            timings=self._timings(asked, first_token_ms),
+            stop="end" if self.model.finished else "length",
+            prompt=context.prompt,
+        )
+
+    def _says_refusal(self, text: str) -> bool:
+        return _plain(text).startswith(_plain(self._wording.refusal))
+
+    def _refusal(
+        self, asked: _Asked, why: str, context: Context | None = None, first_token_ms: float | None = None
+    ) -> Answer:
+        return Answer(
+            question=asked.question,
+            text=self._wording.refusal,
+            refused=True,
+            why=why,
+            citations=(),
+            passages=context.passages if context else (),
+            usage=self.model.usage if context else Usage(),
+            timings=self._timings(asked, first_token_ms),
+            stop="refused",
+            prompt=context.prompt if context else None,
+        )
+
+    def _since(self, asked: _Asked) -> float:
+        return 1000 * (time.perf_counter() - asked.began)
+
+    def _timings(self, asked: _Asked, first_token_ms: float | None) -> Timings:
+        return Timings(
+            retrieve_ms=asked.retrieve_ms, first_token_ms=first_token_ms, total_ms=self._since(asked)
+        )
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"\W+", " ", text).strip().casefold()
+
+
+def open_model(settings: Settings, *, vocabulary_only: bool = False) -> LlamaModel:
+    """The model that the settings name; with ``vocabulary_only`` it can build and count prompts, no more."""
+    return LlamaModel(
+        find_model(settings.model),
+        context_window=settings.context_window,
+        threads=settings.threads,
+        gpu_layers=settings.gpu_layers,
+        prompt_format=settings.prompt_format,
+        vocabulary_only=vocabulary_only,
+    )

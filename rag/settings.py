@@ -1,0 +1,127 @@
+"""Settings, and where each came from: flag > environment (``RAG_*``) > ``rag.toml`` > default."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, get_args
+
+from ingest.embed import DEFAULT_EMBEDDER
+from ingest.types import SearchMode
+from prompts.formats import FORMAT_NAMES
+from rag.errors import SettingsError
+
+CONFIG_FILE = "rag.toml"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything that can be set; each field is also ``RAG_<NAME>``, a key of ``rag.toml``, and a flag.
+
+    ``model``: a GGUF file or an alias; empty means the packaged one. ``k``: passages to retrieve, 1 to 100.
+    ``min_cosine`` and ``min_coverage``: below both, a question is off the documents (see rag.retriever).
+    ``threads``: 0 means one a core. ``gpu_layers``: -1 means all that the build can offload.
+    """
+
+    index: str = ".rag/index"
+    embedder: str = DEFAULT_EMBEDDER
+    model: str = ""
+    k: int = 5
+    mode: SearchMode = "hybrid"
+    min_cosine: float = 0.35
+    min_coverage: float = 0.5
+    context_window: int = 4096
+    max_answer_tokens: int = 256
+    temperature: float = 0.0
+    seed: int = 0
+    threads: int = 0
+    gpu_layers: int = -1
+    prompt_format: str = "auto"
+
+    def __post_init__(self) -> None:
+        _range("k", self.k, 1, 100)
+        _range("min_cosine", self.min_cosine, -1.0, 1.0)
+        _range("min_coverage", self.min_coverage, 0.0, 1.0)
+        _range("context_window", self.context_window, 256, 1_048_576)
+        _range("max_answer_tokens", self.max_answer_tokens, 1, self.context_window - 128)
+        _range("temperature", self.temperature, 0.0, 5.0)
+        _range("seed", self.seed, 0, 2**32 - 2)
+        _range("threads", self.threads, 0, 1024)
+        _range("gpu_layers", self.gpu_layers, -1, 10_000)
+        _choice("mode", self.mode, get_args(SearchMode))
+        _choice("prompt_format", self.prompt_format, FORMAT_NAMES)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resolved:
+    """Settings with their origins: ``origin[name]`` is "flag", "environment", the config file, or "default"."""
+
+    settings: Settings
+    origin: Mapping[str, str]
+
+
+def _range(name: str, value: float, low: float, high: float) -> None:
+    if not low <= value <= high:
+        raise SettingsError(f"{name} is {value}: it must be from {low} to {high}")
+
+
+def _choice(name: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise SettingsError(f"{name} is {value!r}: choose one of {', '.join(known)}")
+
+
+def resolve(
+    flags: Mapping[str, Any],
+    environment: Mapping[str, str] = os.environ,
+    file: Path | None = None,
+) -> Resolved:
+    """Merge the four places. A flag of None was not given; ``file`` defaults to ``rag.toml`` here if it exists.
+
+    Raises :class:`SettingsError` for an unknown key of the file, a wrong type or a value out of range.
+    """
+    known = {field.name: type(field.default) for field in fields(Settings)}
+    values: dict[str, Any] = {}
+    origin = dict.fromkeys(known, "default")
+    for place, found in (
+        (str(file or CONFIG_FILE), _from_file(file, known)),
+        ("environment", {n: environment[key] for n in known if (key := f"RAG_{n.upper()}") in environment}),
+        ("flag", {name: value for name, value in flags.items() if value is not None}),
+    ):
+        for name, value in found.items():
+            values[name] = _typed(name, value, known[name], place)
+            origin[name] = place
+    return Resolved(settings=Settings(**values), origin=origin)
+
+
+def _from_file(file: Path | None, known: Mapping[str, type]) -> dict[str, Any]:
+    path = file or Path(CONFIG_FILE)
+    if file is None and not path.is_file():
+        return {}
+    try:
+        found = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise SettingsError(f"{path} cannot be read ({error}): mend it or remove it") from error
+    unknown = sorted(set(found) - set(known))
+    if unknown:
+        raise SettingsError(f"{path} has unknown keys {', '.join(unknown)}: known are {', '.join(known)}")
+    return found
+
+
+def _typed(name: str, value: Any, type_: type, place: str) -> Any:
+    wrong = SettingsError(f"{name} is {value!r} ({place}): it must be {_TYPE_NAMES[type_]}")
+    if isinstance(value, bool):
+        raise wrong
+    if isinstance(value, type_):
+        return value
+    if isinstance(value, (str, int)) and type_ is not str:
+        try:
+            return type_(value)
+        except ValueError:
+            raise wrong from None
+    raise wrong
+
+
+_TYPE_NAMES = {str: "a text", int: "a whole number", float: "a number"}

@@ -1,0 +1,95 @@
+"""The nouns of asking: passages in, an answer with citations out. All are frozen; offsets count from 0."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from prompts.types import Message, Prompt
+
+CitationStatus = Literal["verified", "unsupported"]
+StopReason = Literal["end", "length", "refused"]
+
+History = tuple[Message, ...]
+"""Alternating user and assistant messages, oldest first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Passage:
+    """A text that was put before the model. ``number`` counts from 1 in prompt order.
+
+    ``text`` is ``document.text[start:end]`` of ``source``, unchanged; in the prompt it stands defused.
+    """
+
+    number: int
+    text: str
+    source: str
+    start: int
+    end: int
+    pages: tuple[int, ...]
+    headings: tuple[str, ...]
+    score: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Citation:
+    """A place that an answer rests on: ``quote`` is the text of ``source`` from ``start`` to ``end``, exactly.
+
+    ``status``: "verified" when the quote supports the sentence that cites it (:mod:`rag.grounding`), else
+    "unsupported".
+    """
+
+    number: int
+    source: str
+    start: int
+    end: int
+    quote: str
+    pages: tuple[int, ...]
+    status: CitationStatus
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """Tokens of one answer. ``reused_tokens`` of the prompt were still in the model's cache, not evaluated."""
+
+    prompt_tokens: int = 0
+    reused_tokens: int = 0
+    answer_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timings:
+    """Milliseconds from the question on; ``first_token_ms`` is None when the model was not called."""
+
+    retrieve_ms: float = 0.0
+    first_token_ms: float | None = None
+    total_ms: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What came of a question.
+
+    ``why`` says, for people, why it was refused or what should be doubted; it is empty for a plain answer.
+    ``prompt`` is None when the question was refused without asking the model.
+    """
+
+    question: str
+    text: str
+    refused: bool
+    why: str
+    citations: tuple[Citation, ...]
+    passages: tuple[Passage, ...]
+    usage: Usage
+    timings: Timings
+    stop: StopReason
+    prompt: Prompt | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sampling:
+    """How tokens are drawn: temperature 0 is greedy; ``seed`` counts only above it."""
+
+    max_tokens: int = 256
+    temperature: float = 0.0
+    seed: int = 0
