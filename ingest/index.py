@@ -196,6 +196,15 @@ class EdgeIndex:
         """The stored chunks of a document, in order."""
         return [replace(chunk, source=document.source) for chunk in self.store.chunks(document.document_id)]
 
+    def check(self, document: StoredDocument) -> str:
+        """What is wrong with a document's stored chunks: an empty text when each is a piece of its text."""
+        chunks = self.chunks_of(document)
+        if len(chunks) != document.chunks:
+            return f"{len(chunks)} of {document.chunks} chunks are stored"
+        text = self.catalogue.text(document.document_id)
+        wrong = [chunk.index for chunk in chunks if text[chunk.start : chunk.end] != chunk.text]
+        return f"chunks {wrong} differ from the document's text" if wrong else ""
+
     def search(
         self,
         dense: Vectors | None,

