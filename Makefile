@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip
 VOCABULARY := .cache/ggml-vocab-llama-spm.gguf
 
-.PHONY: demo test check clean
+.PHONY: demo test check gate clean
 
 demo: $(VENV)/installed-demo
 	$(BIN)/rag demo
@@ -33,6 +33,10 @@ $(VENV)/installed-dev: $(VENV)/installed-demo
 
 $(VOCABULARY): $(VENV)/installed-dev
 	$(BIN)/python tests/fetch_vocab.py
+
+gate: $(VENV)/installed-dev
+	$(BIN)/rag ingest data/corpus --index .cache/gate-index --prune
+	$(BIN)/rag eval run data/eval/ci.toml --index .cache/gate-index --gate data/eval/gate.toml --out reports/gate
 
 clean:
 	rm -rf $(VENV) .cache .rag

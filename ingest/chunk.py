@@ -1,7 +1,7 @@
 """Document -> Chunks: token-aware, cut at sentence and line borders, never over the embedder's window.
 
-Text is cut into atoms (sentences, list items, table rows, lines of code), atoms are gathered into sections that
-start at headings, and a section that is too long is divided into chunks of about equal length.
+Text is cut into atoms (sentences, list items, table rows, lines of code), atoms are gathered into sections
+that start at headings, and a section that is too long is divided into chunks of about equal length.
 """
 
 from __future__ import annotations
@@ -24,19 +24,23 @@ _SENTENCE_END = re.compile(r"""(?<=[.!?…。！？])["'”’)\]]*\s+|\n+""")
 class ChunkPolicy:
     """Sizes in tokens of the embedder's tokenizer.
 
-    ``window``: what the embedder reads, special tokens included. ``target``: the most that a chunk's own text
-    takes. ``prefix``: the most that its heading path takes. ``smallest``: shorter sections join the next one.
+    ``window``: what the embedder reads, special tokens included, at least 8. ``target``: the most that a
+    chunk's own text takes. ``prefix``: the most that its heading path takes. ``smallest``: shorter sections
+    join the next one. ``longest`` is in characters: whatever is one token to this tokenizer, an endless word
+    among them, can be thousands to a chat model.
     """
 
     window: int
     target: int = 200
     prefix: int = 40
     smallest: int = 40
+    longest: int = 4000
 
     @property
     def limit(self) -> int:
-        """Most tokens of a chunk's own text."""
-        return max(1, min(self.target, self.window - SPECIAL_TOKENS - self.prefix))
+        """Most tokens of a chunk's own text; in a small window, headings take a quarter at most."""
+        room = self.window - SPECIAL_TOKENS
+        return max(1, min(self.target, room - min(self.prefix, room // 4)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,18 +65,18 @@ def chunk_document(document: Document, counter: TokenCounter, policy: ChunkPolic
 
 
 def embedding_text(chunk: Chunk, counter: TokenCounter, policy: ChunkPolicy) -> str:
-    """What is embedded and indexed for BM25: the heading path (cut to its share of the window), then the text."""
-    return _prefixed(chunk.headings, chunk.text, counter, policy)
+    """What is embedded and indexed for BM25: as much of the heading path as has room, then the text."""
+    path = HEADING_SEPARATOR.join(chunk.headings)[: policy.longest]
+    ends = [end for _, end in counter.offsets(path)]
+    for tokens in range(min(len(ends), policy.prefix), 0, -1):
+        text = f"{path if tokens == len(ends) else path[: ends[tokens - 1]]}\n{chunk.text}"
+        if _fits(text, counter, policy):
+            return text
+    return chunk.text
 
 
-def _prefixed(headings: Sequence[str], text: str, counter: TokenCounter, policy: ChunkPolicy) -> str:
-    if not headings:
-        return text
-    path = HEADING_SEPARATOR.join(headings)
-    offsets = counter.offsets(path)
-    if len(offsets) > policy.prefix:
-        path = path[: offsets[policy.prefix - 1][1]]
-    return f"{path}\n{text}"
+def _fits(text: str, counter: TokenCounter, policy: ChunkPolicy) -> bool:
+    return len(counter.offsets(text)) + SPECIAL_TOKENS <= policy.window
 
 
 def _atoms(document: Document, counter: TokenCounter, limit: int) -> Iterator[_Atom]:
@@ -93,7 +97,7 @@ def _atoms(document: Document, counter: TokenCounter, limit: int) -> Iterator[_A
 
 
 def _cut(element: Element, counter: TokenCounter, limit: int) -> Iterator[tuple[int, int, int]]:
-    """(start, end, tokens) of each atom, relative to the element; over-long sentences are cut between tokens."""
+    """(start, end, tokens) of each atom, relative to the element; long sentences are cut between tokens."""
     offsets = counter.offsets(element.text)
     starts = [start for start, _ in offsets]
     for start, end in _sentences(element.text):
@@ -104,6 +108,8 @@ def _cut(element: Element, counter: TokenCounter, limit: int) -> Iterator[tuple[
             if space > start:
                 cut = space + 1
             middle = bisect_left(starts, cut)
+            if middle == first:  # One character that is several tokens: leave it to _fitted.
+                break
             yield start, start + len(element.text[start:cut].rstrip()), middle - first
             start, first = cut, middle
         yield start, end, last - first
@@ -143,13 +149,14 @@ def _divide(section: list[_Atom], limit: int) -> Iterator[list[_Atom]]:
     size = 0
     for atom in section:
         if part and (size + atom.tokens > limit or size + atom.tokens / 2 > goal):
-            carried: list[_Atom] = []
-            while len(part) > 1 and part[-1].title:
-                carried.insert(0, part.pop())
-            if sum(item.tokens for item in carried) + atom.tokens > limit:
-                part, carried = part + carried, []
-            yield part
-            part, size = carried, sum(item.tokens for item in carried)
+            keep = len(part)
+            while keep and part[keep - 1].title:
+                keep -= 1
+            if not keep or sum(item.tokens for item in part[keep:]) + atom.tokens > limit:
+                keep = len(part)
+            yield part[:keep]
+            part = part[keep:]
+            size = sum(item.tokens for item in part)
         part.append(atom)
         size += atom.tokens
     if part:
@@ -159,14 +166,13 @@ def _divide(section: list[_Atom], limit: int) -> Iterator[list[_Atom]]:
 def _fitted(
     text: str, atoms: list[_Atom], counter: TokenCounter, policy: ChunkPolicy
 ) -> Iterator[list[_Atom]]:
-    """The part itself if, counted as it will be embedded, it fits the window; else its halves.
+    """The part itself if, counted as a whole, it fits the window; else its halves.
 
     Tokens are counted element by element above; a cut inside a word, or a tokenizer for which the pieces of a
     text do not add up, can make the whole longer than its parts.
     """
     body = text[atoms[0].start : atoms[-1].end]
-    whole = _prefixed(_common_path(atoms), body, counter, policy)
-    if len(counter.offsets(whole)) + SPECIAL_TOKENS <= policy.window or len(body) == 1:
+    if len(body) == 1 or (len(body) <= policy.longest and _fits(body, counter, policy)):
         yield atoms
         return
     if len(atoms) > 1:

@@ -1,11 +1,12 @@
 """Points in a folder: the one door to Qdrant Edge (the server's engine, in this process) and its BM25.
 
-Edge writes to disk durably only at :meth:`EdgeShard.flush`, and raises plain ``Exception`` for everything; both
-are dealt with here and in :mod:`ingest.index`, and nowhere else.
+Edge writes to disk durably only at :meth:`EdgeShard.flush`, and raises plain ``Exception`` for everything;
+both are dealt with here and in :mod:`ingest.index`, and nowhere else.
 """
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -54,17 +55,23 @@ class EdgeStore:
         self._edge = edge
         self._folder = folder
         with self._told("opened"):
-            if (folder / "segments").is_dir():
-                self._shard = edge.EdgeShard.load(str(folder))
-            else:
-                folder.mkdir(parents=True, exist_ok=True)
-                self._shard = edge.EdgeShard.create(str(folder), self._config(dimension))
-                self._shard.update(
-                    edge.UpdateOperation.create_field_index("document_id", edge.PayloadSchemaType.Keyword)
-                )
-                self._shard.flush()
+            if not folder.is_dir():
+                self._create(dimension)
+            self._shard = edge.EdgeShard.load(str(folder))
 
-    def _config(self, dimension: int) -> qdrant_edge.EdgeConfig:
+    def _create(self, dimension: int) -> None:
+        """Made beside its place and moved there when it is whole: half a shard cannot be loaded."""
+        edge = self._edge
+        unfinished = self._folder.with_name(f"{self._folder.name}.new")
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir(parents=True)
+        shard = edge.EdgeShard.create(str(unfinished), self._config(dimension))
+        shard.update(edge.UpdateOperation.create_field_index("document_id", edge.PayloadSchemaType.Keyword))
+        shard.flush()
+        shard.close()
+        unfinished.rename(self._folder)
+
+    def _config(self, dimension: int) -> Any:
         edge = self._edge
         return edge.EdgeConfig(
             vectors={DENSE: edge.EdgeVectorParams(size=dimension, distance=edge.Distance.Cosine)},
@@ -79,7 +86,7 @@ class EdgeStore:
             reason = " ".join(str(error).split())[:200]
             raise IndexDamagedError(
                 f"the index in {self._folder.parent} cannot be {verb} ({reason}): "
-                "free disk space or restore its files; if that does not help, delete the folder and ingest again"
+                "free disk space or restore its files; if that does not help, delete it and ingest again"
             ) from error
 
     def write(self, chunks: Sequence[Chunk], dense: Vectors, sparse: Sequence[SparseVector]) -> None:
@@ -170,13 +177,14 @@ class EdgeStore:
             limit=limit, query=edge.Fusion.Rrf(k=RRF_K), prefetches=prefetches, with_payload=True
         )
 
-    def _only(self, document_ids: Iterable[str]) -> qdrant_edge.Filter:
+    def _only(self, document_ids: Iterable[str]) -> Any:
         edge = self._edge
         match = edge.MatchAny(list(document_ids))
         return edge.Filter(must=[edge.FieldCondition("document_id", match=match)])
 
     def close(self) -> None:
-        self._shard.close()
+        with self._told("closed"):
+            self._shard.close()
 
 
 def _payload(chunk: Chunk) -> dict[str, Any]:

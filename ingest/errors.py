@@ -1,15 +1,15 @@
 """Errors of ingest and of the index. Every message says what, which value, and the remedy.
 
-    IngestError
-    |- ParseError              one file could not be read; the others go on
-    |- NothingToIngestError    the paths hold no file that could be read
-    |- EmbedderError           the embedding model is missing or broken
-    '- IndexProblem
-       |- IndexMissingError    no index at that place
-       |- IndexInUseError      another process holds it
-       |- IndexMismatchError   made by another embedder or format
-       |- IndexDamagedError    its files contradict its catalogue, or cannot be read or written
-       '- SourceNotFoundError  no document, or more than one, of that name
+IngestError
+|- ParseError              one file could not be read; the others go on
+|- NothingToIngestError    the paths hold no file that could be read
+|- EmbedderError           the embedding model is missing or broken
+'- IndexProblem
+   |- IndexMissingError    no index at that place
+   |- IndexInUseError      another process holds it
+   |- IndexMismatchError   made by another embedder or format
+   |- IndexDamagedError    its files contradict its catalogue, or cannot be read or written
+   '- SourceNotFoundError  no document, or more than one, of that name
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class EmbedderError(IngestError):
     """The embedding model is missing or cannot be loaded."""
 
 
-class IndexProblem(IngestError):
+class IndexProblem(IngestError):  # noqa: N818
     """Base of errors about an index."""
 
 

@@ -35,6 +35,8 @@ _BOMS = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 _DECLARED_CHARSET = re.compile(rb"""(?:charset|encoding)\s*=\s*["']?\s*([A-Za-z0-9_.:-]{2,40})""")
+MAX_FILE_BYTES = 512 * 2**20
+"""A larger file is refused unread."""
 _MAX_UNPACKED_BYTES = 512 * 2**20
 
 

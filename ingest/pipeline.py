@@ -1,35 +1,35 @@
-"""Paths -> index: what is unchanged costs a stat, what is new is parsed in child processes, embedded, written.
+"""Paths -> index: the unchanged costs a stat; the new is parsed in child processes, embedded and written.
 
-Documents are written in groups; a group is on disk entirely or not at all (:mod:`ingest.catalogue`), so the run
-can be stopped at any instant and the next one goes on where it was.
+Documents are written in groups; a group is on disk entirely or not at all (:mod:`ingest.catalogue`), so the
+run can be stopped at any instant and the next one goes on where it was.
 """
 
 from __future__ import annotations
 
 import os
+import stat
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import CancelledError, TimeoutError
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ingest.catalogue import FileStamp, PendingDocument
-from ingest.chunk import ChunkPolicy, chunk_document, embedding_text
+from ingest.chunk import ChunkPolicy, embedding_text
 from ingest.edge import Bm25
-from ingest.errors import IngestError, NothingToIngestError, ParseError
-from ingest.formats import format_of
+from ingest.errors import NothingToIngestError, ParseError
+from ingest.formats import MAX_FILE_BYTES, format_of
 from ingest.index import EdgeIndex, EmbeddedDocument
-from ingest.parse import content_hash, document_id, parse_bytes
-from ingest.scan import SourceFile, scan
-from ingest.types import Chunk, Document, Embedder, TokenCounter
+from ingest.parse import document_id, file_hash
+from ingest.scan import Scan, SourceFile, scan
+from ingest.types import Embedder
+from ingest.workers import ParsedFile, parse_files, unreadable
 
 GROUP_CHUNKS = 256
 """Chunks that are embedded together and committed together."""
-PARSE_SECONDS = 300.0
-"""A file whose parser takes longer is given up."""
 _STAMP_GRACE_NS = 2_000_000_000
-"""A file that changed so shortly before it was seen may change again without a new time stamp: it is hashed."""
+"""A file that changed so shortly before it was seen may change again without a new time stamp: hash it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +80,7 @@ class _Run:
     policy: ChunkPolicy
     bm25: Bm25
     known: dict[str, FileStamp]
-    progress: Progress
+    progress: Progress | None
     total: int
     done: int = 0
     added: int = 0
@@ -92,7 +92,8 @@ class _Run:
 
     def tell(self, source: str) -> None:
         self.done += 1
-        self.progress(self.done, self.total, source)
+        if self.progress is not None:
+            self.progress(self.done, self.total, source)
 
     def fail(self, source: str, reason: str) -> None:
         self.failed.append(Failure(source=source, error=reason))
@@ -113,22 +114,26 @@ def ingest(
     *,
     prune: bool = False,
     workers: int | None = None,
-    progress: Progress = lambda done, total, source: None,
+    progress: Progress | None = None,
 ) -> IngestReport:
     """Bring the index up to date with the files below ``paths``.
 
-    ``prune`` removes sources of the same folders that are no longer on disk. ``workers``: parser processes,
-    at least 1 (default: one a core). Raises :class:`NothingToIngestError` when nothing could be read at all.
+    ``prune`` removes sources of the same folders that are no longer on disk; it needs the folder: a path that
+    is a file prunes nothing. ``workers``: parser processes, at least 1 (default: one for each core that this
+    process may use). Raises :class:`NothingToIngestError` when nothing could be read at all.
     """
     began = time.monotonic()
-    files = scan(paths)
+    found = scan(paths)
+    files = found.files
     known = index.catalogue.stamps()
     policy = ChunkPolicy(window=embedder.window)
-    run = _Run(index, embedder, policy, Bm25(), known, progress, total=len(files))
+    run = _Run(index, embedder, policy, Bm25(), known, progress, total=len(files) + len(found.unlisted))
+    for folder in found.unlisted:
+        run.fail(folder.source, "the folder cannot be listed: check its permissions")
     work = _sort_out(run, files)
     if work:
-        _process(run, work, workers or os.cpu_count() or 1)
-    removed = _prune(index, files, known) if prune else 0
+        _process(run, work, workers or _usable_cpus())
+    removed = _prune(run, found) if prune else 0
     if run.failed and not (run.added or run.updated or run.unchanged):
         named = "; ".join(f"{failure.source}: {failure.error}" for failure in run.failed[:3])
         raise NothingToIngestError(f"none of the {len(files)} files could be read ({named})")
@@ -151,40 +156,28 @@ def _sort_out(run: _Run, files: Sequence[SourceFile]) -> list[_Work]:
     """Tell unchanged, touched, renamed and copied files from those that must be parsed."""
     work: list[_Work] = []
     restamped: list[FileStamp] = []
+    owners = _owners(files, run.known)
     for file in files:
+        before = run.known.get(file.source)
         try:
-            before = run.known.get(file.source)
-            if before is not None and before.root != file.root and Path(before.root, file.source).exists():
-                raise ParseError(
-                    f"a file of the same name from {before.root} is in this index: "
-                    "ingest the folder above both, or use another --index"
-                )
+            _check_owner(file, owners[file.source], before)
             found = file.path.stat()
             if before is not None and _same_file(before, file, found):
                 run.unchanged += 1
                 run.tell(file.source)
                 continue
-            seen_ns = time.time_ns()
-            id_ = document_id(content_hash(file.path.read_bytes()), format_of(file.path))
+            stamp = _stamp(file, found)
         except ParseError as error:
             run.fail(file.source, str(error))
             continue
         except OSError as error:
-            run.fail(file.source, f"cannot be opened ({error.strerror}): check its permissions")
+            run.fail(file.source, unreadable(error))
             continue
-        stamp = FileStamp(
-            source=file.source,
-            root=file.root,
-            size=found.st_size,
-            mtime_ns=found.st_mtime_ns,
-            seen_ns=seen_ns,
-            document_id=id_,
-        )
-        if before is not None and before.document_id == id_:
+        if before is not None and before.document_id == stamp.document_id:
             run.unchanged += 1
             run.tell(file.source)
             restamped.append(stamp)
-        elif run.index.catalogue.holds(id_):
+        elif run.index.catalogue.holds(stamp.document_id):
             run.count(file.source)
             restamped.append(stamp)
         else:
@@ -192,6 +185,44 @@ def _sort_out(run: _Run, files: Sequence[SourceFile]) -> list[_Work]:
     if restamped:
         run.index.restamp(restamped)
     return work
+
+
+def _owners(files: Sequence[SourceFile], known: dict[str, FileStamp]) -> dict[str, SourceFile]:
+    """For each source name the one file that may bear it: of the folder it came from before, or the first."""
+    owners: dict[str, SourceFile] = {}
+    for file in files:
+        before = known.get(file.source)
+        if file.source not in owners or (before is not None and before.root == file.root):
+            owners[file.source] = file
+    return owners
+
+
+def _check_owner(file: SourceFile, owner: SourceFile, before: FileStamp | None) -> None:
+    root = owner.root if owner is not file else None
+    if root is None and before is not None and before.root != file.root:
+        root = before.root if Path(before.root, file.source).exists() else None
+    if root is not None:
+        raise ParseError(
+            f"a file of the same name from {root} is in this index: "
+            "ingest the folder above both, or use another --index"
+        )
+
+
+def _stamp(file: SourceFile, found: os.stat_result) -> FileStamp:
+    kind = format_of(file.path)
+    if not stat.S_ISREG(found.st_mode):
+        raise ParseError("not a regular file: leave it out of the folder")
+    if found.st_size > MAX_FILE_BYTES:
+        raise ParseError(f"larger than {MAX_FILE_BYTES // 2**20} MiB: split it")
+    seen_ns = time.time_ns()
+    return FileStamp(
+        source=file.source,
+        root=file.root,
+        size=found.st_size,
+        mtime_ns=found.st_mtime_ns,
+        seen_ns=seen_ns,
+        document_id=document_id(file_hash(file.path), kind),
+    )
 
 
 def _same_file(before: FileStamp, file: SourceFile, found: os.stat_result) -> bool:
@@ -208,122 +239,73 @@ def _process(run: _Run, work: Sequence[_Work], workers: int) -> None:
     by_document: dict[str, list[_Work]] = {}
     for item in work:
         by_document.setdefault(item.stamp.document_id, []).append(item)
-    group: list[tuple[Document, tuple[Chunk, ...], list[_Work]]] = []
-    for items, result in _parsed(list(by_document.values()), run.embedder.counter, run.policy, workers):
-        if isinstance(result, str):
-            for item in items:
-                run.fail(item.file.source, result)
-            continue
-        document, chunks, seconds = result
-        run.seconds["parse"] += seconds
-        if document.id != items[0].stamp.document_id:
-            for item in items:
-                run.fail(item.file.source, "changed while it was being read: ingest it again")
-            continue
-        group.append((document, chunks, items))
-        if sum(len(chunks) for _, chunks, _ in group) >= GROUP_CHUNKS:
+    files = [items[0].file for items in by_document.values()]
+    group: list[tuple[ParsedFile, list[_Work]]] = []
+    with closing(parse_files(files, run.embedder.counter, run.policy, workers)) as results:
+        for items, result in zip(by_document.values(), results, strict=True):
+            if isinstance(result, ParsedFile) and result.document.id != items[0].stamp.document_id:
+                result = "changed while it was being read: ingest it again"
+            if isinstance(result, str):
+                for item in items:
+                    run.fail(item.file.source, result)
+                continue
+            run.seconds["parse"] += result.seconds
+            group.append((result, items))
+            if sum(len(parsed.chunks) for parsed, _ in group) >= GROUP_CHUNKS:
+                _write(run, group)
+                group = []
+        if group:
             _write(run, group)
-            group = []
-    if group:
-        _write(run, group)
 
 
-def _write(run: _Run, group: Sequence[tuple[Document, tuple[Chunk, ...], list[_Work]]]) -> None:
+def _write(run: _Run, group: Sequence[tuple[ParsedFile, list[_Work]]]) -> None:
     began = time.monotonic()
     counter, policy = run.embedder.counter, run.policy
-    texts = [embedding_text(chunk, counter, policy) for _, chunks, _ in group for chunk in chunks]
+    texts = [embedding_text(chunk, counter, policy) for parsed, _ in group for chunk in parsed.chunks]
     dense = run.embedder.encode(texts)
     embedded = time.monotonic()
     sparse = [run.bm25.document(text) for text in texts]
     documents: list[EmbeddedDocument] = []
     row = 0
-    for document, chunks, items in group:
-        rows = slice(row, row + len(chunks))
+    for parsed, items in group:
+        rows = slice(row, row + len(parsed.chunks))
         row = rows.stop
-        covered = sum(len(word) for chunk in chunks for word in chunk.text.split())
+        covered = sum(len(word) for chunk in parsed.chunks for word in chunk.text.split())
         documents.append(
             EmbeddedDocument(
-                pending=PendingDocument(document=document, chunks=len(chunks), covered=covered),
-                chunks=chunks,
+                pending=PendingDocument(document=parsed.document, chunks=len(parsed.chunks), covered=covered),
+                chunks=parsed.chunks,
                 dense=dense[rows],
                 sparse=tuple(sparse[rows]),
                 stamp=items[0].stamp,
             )
         )
     run.index.write(documents)
-    copies = [item.stamp for _, _, items in group for item in items[1:]]
+    copies = [item.stamp for _, items in group for item in items[1:]]
     if copies:
         run.index.restamp(copies)
     run.seconds["embed"] += embedded - began
     run.seconds["index"] += time.monotonic() - embedded
     run.chunks += len(texts)
-    for _, _, items in group:
+    for _, items in group:
         for item in items:
             run.count(item.file.source)
 
 
-_Parsed = tuple[Document, tuple[Chunk, ...], float]
-
-
-def _parse_file(path: str, source: str, counter: TokenCounter, policy: ChunkPolicy) -> _Parsed | str:
-    """In a child process. A reason instead of a result: exceptions of libraries do not always pickle."""
-    began = time.process_time()
-    try:
-        document = parse_bytes(Path(path).read_bytes(), source)
-        chunks = chunk_document(document, counter, policy)
-    except (IngestError, OSError) as error:
-        return str(error)
-    return document, chunks, time.process_time() - began
-
-
-def _parsed(
-    work: Sequence[list[_Work]], counter: TokenCounter, policy: ChunkPolicy, workers: int
-) -> Iterator[tuple[list[_Work], _Parsed | str]]:
-    """Results in the order of the work. A file that hangs or crashes its parser costs that one file."""
-    import multiprocessing
-
-    from pebble import ProcessExpired, ProcessPool
-
-    context = multiprocessing.get_context("spawn")
-    waiting = 4 * workers
-    with ProcessPool(max_workers=min(workers, len(work)), context=context, initializer=_quiet) as pool:
-        futures = []
-        try:
-            for position, items in enumerate(work):
-                while len(futures) < min(len(work), position + waiting):
-                    file = work[len(futures)][0].file
-                    arguments = (str(file.path), file.source, counter, policy)
-                    futures.append(pool.schedule(_parse_file, args=arguments, timeout=PARSE_SECONDS))
-                try:
-                    yield items, futures[position].result()
-                except TimeoutError:
-                    yield items, f"its parser took longer than {PARSE_SECONDS:.0f} s and was stopped: split it"
-                except (ProcessExpired, CancelledError) as error:
-                    yield items, f"its parser crashed ({error}): open the file and save it again"
-                futures[position] = None
-        except BaseException:
-            pool.stop()
-            raise
-
-
-def _quiet() -> None:
-    """Ctrl-C is the parent's business, and parsers' warnings are nobody's."""
-    import logging
-    import signal
-    import warnings
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    logging.disable(logging.CRITICAL)
-    warnings.simplefilter("ignore")
-
-
-def _prune(index: EdgeIndex, files: Sequence[SourceFile], known: dict[str, FileStamp]) -> int:
-    roots = {file.root for file in files}
-    present = {file.source for file in files}
-    gone = [s.source for s in known.values() if s.root in roots and s.source not in present]
+def _prune(run: _Run, found: Scan) -> int:
+    """Forget the sources of wholly listed folders that are no longer there; returns how many."""
+    present = {file.source for file in found.files}
+    gone = [s.source for s in run.known.values() if s.root in found.complete and s.source not in present]
     if gone:
-        index.remove(gone)
+        run.index.remove(gone)
     return len(gone)
+
+
+def _usable_cpus() -> int:
+    """Cores that this process may use, which in a container or under taskset are fewer than there are."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _peak_rss_mb() -> float:

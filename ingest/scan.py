@@ -21,34 +21,67 @@ class SourceFile:
     source: str
 
 
-def scan(paths: Sequence[Path]) -> list[SourceFile]:
-    """Every file below the paths, in order; hidden files and folders are left out, links are followed once.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scan:
+    """What the paths hold.
 
-    Raises :class:`NothingToIngestError` for a path that does not exist or when there is no file at all.
+    ``unlisted``: folders that could not be read. ``complete``: the roots whose every file is in ``files``, so
+    that a source of theirs that is not there has left the disk.
     """
-    found: dict[Path, SourceFile] = {}
+
+    files: tuple[SourceFile, ...]
+    unlisted: tuple[SourceFile, ...]
+    complete: frozenset[str]
+
+
+def scan(paths: Sequence[Path]) -> Scan:
+    """Every file below the paths, in order of root and source.
+
+    Hidden files and folders are left out. A link to a file is read; a link to a folder is not followed, for
+    it may lead anywhere. Raises :class:`NothingToIngestError` for a path that does not exist, or for no file.
+    """
+    files: dict[Path, SourceFile] = {}
+    unlisted: list[SourceFile] = []
+    complete: set[str] = set()
     for path in paths:
         if not path.exists():
             raise NothingToIngestError(f"{path} does not exist: check the path")
-        root = path.resolve() if path.is_dir() else path.resolve().parent
-        files = _files_below(root) if path.is_dir() else [path.resolve()]
-        for file in files:
-            source = file.relative_to(root).as_posix()
-            found.setdefault(file, SourceFile(path=file, root=str(root), source=_printable(source)))
-    if not found:
+        if path.is_dir():
+            root = path.resolve()
+            found, closed = _below(root)
+            unlisted += [_source_file(folder, root) for folder in closed]
+            if not closed:
+                complete.add(_printable(str(root)))
+        else:
+            root = path.resolve().parent
+            found = [path.resolve()]
+        for file in found:
+            files.setdefault(file, _source_file(file, root))
+    if not files:
         listed = ", ".join(map(str, paths))
         raise NothingToIngestError(f"no files in {listed}: give a folder that holds documents")
-    return sorted(found.values(), key=lambda file: (file.root, file.source))
+    return Scan(
+        files=tuple(sorted(files.values(), key=lambda file: (file.root, file.source))),
+        unlisted=tuple(unlisted),
+        complete=frozenset(complete),
+    )
 
 
-def _files_below(root: Path) -> list[Path]:
+def _below(root: Path) -> tuple[list[Path], list[Path]]:
+    """Files below a folder, and the folders that cannot be listed."""
     files: list[Path] = []
-    for folder, subfolders, names in os.walk(root):
+    closed: list[Path] = []
+    for folder, subfolders, names in os.walk(root, onerror=lambda error: closed.append(Path(error.filename))):
         subfolders[:] = sorted(n for n in subfolders if not n.startswith(".") and n not in _SKIPPED_FOLDERS)
         files += [Path(folder, name) for name in sorted(names) if not name.startswith(".")]
-    return files
+    return files, closed
 
 
-def _printable(source: str) -> str:
-    """A file name that is not valid UTF-8 is shown with its odd bytes escaped."""
-    return source.encode("utf-8", "backslashreplace").decode("utf-8")
+def _source_file(path: Path, root: Path) -> SourceFile:
+    source = path.relative_to(root).as_posix()
+    return SourceFile(path=path, root=_printable(str(root)), source=_printable(source))
+
+
+def _printable(name: str) -> str:
+    """A name that is not valid UTF-8 with its odd bytes escaped, so that it can be shown and stored."""
+    return name.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -1,4 +1,4 @@
-"""The nouns of ingest. All are frozen; offsets count characters (code points) of ``Document.text``, from 0."""
+"""The nouns of ingest. All are frozen; offsets count code points of ``Document.text``, from 0."""
 
 from __future__ import annotations
 

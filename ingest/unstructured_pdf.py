@@ -49,7 +49,13 @@ def partition_text_layer(data: bytes) -> list[Any]:
     """unstructured's elements of a PDF's text layer, in reading order, with 1-based page numbers."""
     with _placeholders():
         from unstructured.partition.pdf import partition_pdf
-    found: list[Any] = partition_pdf(file=BytesIO(data), strategy="fast", languages=["eng"])
+    try:
+        found: list[Any] = partition_pdf(file=BytesIO(data), strategy="fast", languages=["eng"])
+    except ValueError as error:
+        # Without a text layer it turns to OCR and, where that is not installed, says so like this.
+        if "not extractable" in str(error):
+            return []
+        raise
     return found
 
 

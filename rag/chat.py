@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 
 from ingest.embed import open_embedder
 from ingest.index import open_index
 from prompts.wording import Wording, load_wording
-from rag.citations import AnswerWriter
+from rag.citations import AnswerWriter, closest_quote
 from rag.context import Context, build_context
 from rag.grounding import Grounding
 from rag.llama import LlamaModel
@@ -18,10 +19,12 @@ from rag.model import ChatModel
 from rag.models import find_model
 from rag.retriever import Retrieval, Retriever
 from rag.settings import Settings
-from rag.types import Answer, History, Sampling, Timings, Usage
+from rag.types import Answer, Citation, History, Sampling, StopReason, Timings, Usage
 
 OFF_DOCUMENTS = "nothing in the documents comes close to this question"
 MODEL_REFUSED = "the model found no answer in the passages"
+NOT_SUPPORTED = "no passage supports what the model said"
+QUOTED = "no passage supports what the model said; this is the sentence that comes closest to the question"
 UNSUPPORTED = "no passage supports: "
 
 
@@ -86,9 +89,9 @@ class RagChat:
             retrieve_ms=1000 * (time.perf_counter() - began),
         )
         settings = self.settings
-        if not retrieval.is_relevant(settings.min_cosine, settings.min_coverage):
+        if retrieval.relevance < settings.min_relevance:
             yield self._wording.refusal
-            yield self._refusal(asked, OFF_DOCUMENTS)
+            yield self._answer(asked, None, self._wording.refusal, (), OFF_DOCUMENTS, "refused", None)
             return
         yield from self._generate(asked, self._context(question, retrieval, history))
 
@@ -112,66 +115,75 @@ class RagChat:
             max_tokens=settings.max_answer_tokens, temperature=settings.temperature, seed=settings.seed
         )
         writer = AnswerWriter(context.passages, self._grounding)
-        raw = ""
+        raw = held = ""
         first_token_ms: float | None = None
-        refused = False
-        pieces = self.model.stream(context.prompt, sampling)
-        for piece in pieces:
-            if first_token_ms is None:
-                first_token_ms = self._since(asked)
-            raw += piece
-            if shown := writer.feed(piece):
-                yield shown
-            if self._says_refusal(raw):
-                refused = True
-                break
-        if isinstance(pieces, Iterator) and hasattr(pieces, "close"):
-            pieces.close()
-        if shown := writer.finish():
-            yield shown
-        if refused or not writer.text.strip():
-            yield self._refusal(asked, MODEL_REFUSED, context, first_token_ms)
+        with closing(self.model.stream(context.prompt, sampling)) as pieces:
+            for piece in pieces:
+                if first_token_ms is None:
+                    first_token_ms = self._since(asked)
+                raw += piece
+                held += writer.feed(piece)
+                if writer.grounded and held:
+                    yield held
+                    held = ""
+                if writer.repeats or self._says_refusal(raw):
+                    break
+            else:
+                held += writer.finish()
+        if not writer.grounded:
+            yield from self._fall_back(asked, context, raw, first_token_ms)
             return
+        if held:
+            yield held
         why = UNSUPPORTED + " / ".join(writer.unsupported) if writer.unsupported else ""
-        yield Answer(
-            question=asked.question,
-            text=writer.text,
-            refused=False,
-            why=why,
-            citations=writer.citations,
-            passages=context.passages,
-            usage=self.model.usage,
-            timings=self._timings(asked, first_token_ms),
-            stop="end" if self.model.finished else "length",
-            prompt=context.prompt,
-        )
+        stop: StopReason = "end" if self.model.finished or writer.repeats else "length"
+        yield self._answer(asked, context, writer.text, writer.citations, why, stop, first_token_ms)
+
+    def _fall_back(
+        self, asked: _Asked, context: Context, raw: str, first_token_ms: float | None
+    ) -> Iterator[str | Answer]:
+        """The model refused, or said nothing that a passage supports: quote the sources if they come close."""
+        refused = not raw.strip() or self._says_refusal(raw)
+        quote = None if refused else closest_quote(asked.question, raw, context.passages, self._grounding)
+        if quote is None:
+            yield self._wording.refusal
+            why = MODEL_REFUSED if refused else NOT_SUPPORTED
+            yield self._answer(asked, context, self._wording.refusal, (), why, "refused", first_token_ms)
+            return
+        text = f"{quote.quote} [{quote.number}]"
+        yield text
+        yield self._answer(asked, context, text, (quote,), QUOTED, "quoted", first_token_ms)
 
     def _says_refusal(self, text: str) -> bool:
         return _plain(text).startswith(_plain(self._wording.refusal))
 
-    def _refusal(
-        self, asked: _Asked, why: str, context: Context | None = None, first_token_ms: float | None = None
+    def _answer(
+        self,
+        asked: _Asked,
+        context: Context | None,
+        text: str,
+        citations: tuple[Citation, ...],
+        why: str,
+        stop: StopReason,
+        first_token_ms: float | None,
     ) -> Answer:
         return Answer(
             question=asked.question,
-            text=self._wording.refusal,
-            refused=True,
+            text=text,
+            refused=stop == "refused",
             why=why,
-            citations=(),
+            citations=citations,
             passages=context.passages if context else (),
             usage=self.model.usage if context else Usage(),
-            timings=self._timings(asked, first_token_ms),
-            stop="refused",
+            timings=Timings(
+                retrieve_ms=asked.retrieve_ms, first_token_ms=first_token_ms, total_ms=self._since(asked)
+            ),
+            stop=stop,
             prompt=context.prompt if context else None,
         )
 
     def _since(self, asked: _Asked) -> float:
         return 1000 * (time.perf_counter() - asked.began)
-
-    def _timings(self, asked: _Asked, first_token_ms: float | None) -> Timings:
-        return Timings(
-            retrieve_ms=asked.retrieve_ms, first_token_ms=first_token_ms, total_ms=self._since(asked)
-        )
 
 
 def _plain(text: str) -> str:

@@ -1,7 +1,8 @@
-"""Answers as they stream: every ``[n]`` is checked, and sentences that cite nothing are traced to a source.
+"""Answers sentence by sentence: each is checked against the passages before it is shown.
 
-A marker that names no passage is dropped. A sentence without a marker gets the one of the passage that supports
-it, if any does. Each citation carries the exact characters of its source that come closest to the sentence.
+A marker ``[n]`` that names no passage is dropped. A sentence without a marker gets that of the passage which
+supports it, if one does. Each citation carries the exact characters of its source that come closest to the
+sentence. Markers end up behind their sentence.
 """
 
 from __future__ import annotations
@@ -9,131 +10,138 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from rag.grounding import SUPPORTED, Grounding
+from rag.grounding import SUPPORTED, Grounding, sentence_spans
 from rag.types import Citation, Passage
 
-_MARKER = re.compile(r"\[\s*\d+(?:\s*[,;]\s*\d+)*\s*\]")
-_LONGEST_MARKER = 24
-_CLOSERS = "\"'”’)"
+_MARKER = r"\s*\[\s*\d+(?:\s*[,;]\s*\d+)*\s*\]"
+_MARKERS = re.compile(_MARKER)
+_COMPLETE = re.compile(
+    rf"\s*\S.*?(?:[.!?]+[\"'”’)]*(?:{_MARKER})*(?=\s+[^\s\[])|(?:{_MARKER})*(?=[^\S\n]*\n\s*[^\s\[]))", re.DOTALL
+)
+"""A sentence with its markers. What follows must have begun, and be no marker that still belongs to it."""
+
+
+QUOTABLE = 0.6
+"""Share of the question's terms that a quoted sentence must hold, at least."""
 
 
 class AnswerWriter:
-    """Text of a model goes in piece by piece; what may be shown comes out, and adds up to ``text``.
+    """Text of a model goes in piece by piece; checked sentences come out, and add up to ``text``.
 
-    ``citations`` are in order of appearance, each (passage, quote) once. ``unsupported`` are the sentences that
-    no passage supports.
+    ``unsupported``: the sentences that no passage supports. ``repeats``: a sentence came a second time; a model
+    that has begun to loop says nothing new, and the repetition is not shown.
     """
 
     def __init__(self, passages: Sequence[Passage], grounding: Grounding) -> None:
         self.text = ""
         self.unsupported: list[str] = []
+        self.repeats = False
         self._passages = {passage.number: passage for passage in passages}
         self._grounding = grounding
         self._citations: dict[tuple[int, int, int], Citation] = {}
-        self._sentence = ""
-        self._numbers: list[int] = []
-        self._ended = False
-        self._gap = ""
-        self._bracket = ""
+        self._said: set[str] = set()
+        self._pending = ""
 
     @property
     def citations(self) -> tuple[Citation, ...]:
+        """In order of appearance, each place once."""
         return tuple(self._citations.values())
 
+    @property
+    def grounded(self) -> bool:
+        """Whether a passage supports at least one sentence so far."""
+        return any(citation.status == "verified" for citation in self._citations.values())
+
     def feed(self, piece: str) -> str:
-        """Take a piece of the model's text; returns what can be shown now."""
-        return self._shown("".join(map(self._take, piece)))
+        """Take a piece of the model's text; returns the sentences that it completes."""
+        self._pending += piece
+        shown = ""
+        while complete := _COMPLETE.match(self._pending):
+            self._pending = self._pending[complete.end() :]
+            shown += self._settle(complete.group())
+        return shown
 
     def finish(self) -> str:
         """The model is done; returns what is left to show."""
-        return self._shown(self._plain(self._bracket) + self._close())
+        rest, self._pending = self._pending.rstrip(), ""
+        return self._settle(rest) if rest.strip() else ""
 
-    def _shown(self, text: str) -> str:
+    def _settle(self, sentence: str) -> str:
+        """The sentence as it is shown, its citations recorded."""
+        body = _MARKERS.sub("", sentence)
+        claim = body.strip()
+        if self._grounding.is_claim(claim):
+            key = " ".join(claim.casefold().split())
+            if key in self._said:
+                self.repeats = True
+                return ""
+            self._said.add(key)
+            cited = re.findall(r"\d+", "".join(_MARKERS.findall(sentence)))
+            body += "".join(f" [{number}]" for number in self._attribute(claim, cited))
         if not self.text:
-            text = text.lstrip()
-        self.text += text
-        return text
+            body = body.lstrip()
+        self.text += body
+        return body
 
-    def _take(self, char: str) -> str:
-        if self._bracket:
-            return self._in_bracket(char)
-        if char == "[":
-            self._bracket = char
-            return ""
-        return self._plain(char)
-
-    def _in_bracket(self, char: str) -> str:
-        held = self._bracket + char
-        self._bracket = held
-        if char == "]":
-            self._bracket = ""
-            return self._marker(held) if _MARKER.fullmatch(held) else self._plain(held)
-        if char == "[":
-            self._bracket = char
-            return self._plain(held[:-1])
-        if char == "\n" or len(held) > _LONGEST_MARKER:
-            self._bracket = ""
-            return self._plain(held)
-        return ""
-
-    def _marker(self, held: str) -> str:
-        """The valid numbers of a marker, each once a sentence; white space before it is kept for later."""
-        numbers = [int(number) for number in re.findall(r"\d+", held)]
-        new = [n for n in dict.fromkeys(numbers) if n in self._passages and n not in self._numbers]
-        self._numbers += new
-        shown = "".join(f"[{number}]" for number in new)
-        return f" {shown}" if shown and self._gap else shown
-
-    def _plain(self, text: str) -> str:
-        return "".join(map(self._character, text))
-
-    def _character(self, char: str) -> str:
-        if char.isspace() and (self._ended or char == "\n" or self._gap):
-            self._gap += char
-            return ""
-        before = ""
-        if self._gap:
-            before = self._close()
-        self._sentence += char
-        self._ended = char in ".!?" or (self._ended and char in _CLOSERS)
-        return before + char
-
-    def _close(self) -> str:
-        """End the sentence in hand: settle its citations; returns a marker if it earned one, and the gap."""
-        sentence, numbers, gap = self._sentence.strip(), self._numbers, self._gap
-        self._sentence, self._numbers, self._gap, self._ended = "", [], "", False
-        if not self._grounding.is_claim(sentence):
-            return gap
+    def _attribute(self, claim: str, cited: Sequence[str]) -> list[int]:
+        """Record a citation for each passage that the claim names, or for the one that supports it best."""
+        numbers = [n for n in dict.fromkeys(map(int, cited)) if n in self._passages]
         if numbers:
-            supported = [self._cite(sentence, self._passages[number]) for number in numbers]
-            if not any(supported):
-                self.unsupported.append(sentence)
-            return gap
-        best = max(
-            self._passages.values(),
-            key=lambda passage: self._grounding.closest(sentence, passage.text).score,
-            default=None,
-        )
-        if best is None or self._grounding.closest(sentence, best.text).score < SUPPORTED:
-            self.unsupported.append(sentence)
-            return gap
-        self._cite(sentence, best)
-        return f" [{best.number}]{gap}"
+            if not any([self._cite(claim, self._passages[number]) for number in numbers]):
+                self.unsupported.append(claim)
+            return numbers
+        scores = {n: self._grounding.closest(claim, p.text).score for n, p in self._passages.items()}
+        best = max(scores, key=scores.__getitem__, default=None)
+        if best is None or scores[best] < SUPPORTED:
+            self.unsupported.append(claim)
+            return []
+        self._cite(claim, self._passages[best])
+        return [best]
 
-    def _cite(self, sentence: str, passage: Passage) -> bool:
-        found = self._grounding.closest(sentence, passage.text)
-        start, end = (found.start, found.end) if found.score else (0, len(passage.text))
+    def _cite(self, claim: str, passage: Passage) -> bool:
+        found = self._grounding.closest(claim, passage.text)
         supported = found.score >= SUPPORTED
-        citation = Citation(
-            number=passage.number,
-            source=passage.source,
-            start=passage.start + start,
-            end=passage.start + end,
-            quote=passage.text[start:end],
-            pages=passage.pages,
-            status="verified" if supported else "unsupported",
-        )
-        key = (citation.number, citation.start, citation.end)
+        start, end = (found.start, found.end) if found.score else (0, len(passage.text))
+        key = (passage.number, start, end)
         if supported or key not in self._citations:
-            self._citations[key] = citation
+            self._citations[key] = Citation(
+                number=passage.number,
+                source=passage.source,
+                start=passage.start + start,
+                end=passage.start + end,
+                quote=passage.text[start:end],
+                pages=passage.pages,
+                status="verified" if supported else "unsupported",
+            )
         return supported
+
+
+def closest_quote(
+    question: str, said: str, passages: Sequence[Passage], grounding: Grounding
+) -> Citation | None:
+    """The source sentence that holds most of the question's terms, if it holds :data:`QUOTABLE` of them.
+
+    Among equals the one that shares more with what the model ``said`` wins, then the better ranked.
+    """
+    wanted, spoken = grounding.terms(question), grounding.terms(said)
+    best: tuple[float, float] = (QUOTABLE, -1.0)
+    chosen: Citation | None = None
+    for passage in passages:
+        for start, end in sentence_spans(passage.text):
+            body = passage.text[start:end]
+            terms = grounding.terms(body)
+            if not wanted or not terms - wanted:
+                continue
+            score = (len(wanted & terms) / len(wanted), len(spoken & terms) / max(1, len(spoken)))
+            if score > best:
+                best = score
+                chosen = Citation(
+                    number=passage.number,
+                    source=passage.source,
+                    start=passage.start + start,
+                    end=passage.start + end,
+                    quote=body,
+                    pages=passage.pages,
+                    status="verified",
+                )
+    return chosen

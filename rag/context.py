@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from ingest.types import ScoredChunk
 from prompts.defuse import defuse, find_reserved
+from prompts.encoding import clean
 from prompts.formats import Encoded, PromptFormat
 from prompts.types import Action, LedgerEntry, Message, Prompt
 from prompts.wording import Wording
@@ -129,13 +130,13 @@ class _Builder:
         self._question = self._safe(question.strip())
 
     def _safe(self, text: str) -> str:
-        return defuse(text, self._format.tags)
+        return defuse(clean(text), self._format.tags)
 
     def frame(self, passage: Passage) -> str:
         """A passage as it stands in the prompt."""
         headings = [self._safe(heading) for heading in passage.headings]
         framed = self._wording.passage(
-            passage.number, self._safe(passage.text), self._safe(passage.source), headings
+            passage.number, self._safe(passage.text.rstrip()), self._safe(passage.source), headings
         )
         return self._safe_joined(framed)
 

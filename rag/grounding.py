@@ -45,6 +45,12 @@ class Grounding:
         wanted = self.terms(question)
         return len(wanted & self.terms("\n".join(texts))) / len(wanted) if wanted else 1.0
 
+    def best_sentence(self, question: str, texts: list[str]) -> float:
+        """Largest share (0 to 1) of the question's terms that a single sentence of the texts has."""
+        wanted = self.terms(question)
+        bodies = (text[start:end] for text in texts for start, end in sentence_spans(text))
+        return max((len(wanted & self.terms(body)) / len(wanted) for body in bodies), default=0.0) if wanted else 1.0
+
     def is_claim(self, sentence: str) -> bool:
         """Whether there is anything in the sentence that could be true or false."""
         return any(char.isalpha() for char in sentence) and bool(self.terms(sentence))

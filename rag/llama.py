@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import codecs
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +62,7 @@ class LlamaModel:
     def _load(self, file: Path, window: int, threads: int, gpu_layers: int, vocabulary_only: bool) -> Any:
         import llama_cpp
 
+        errors = _captured_log()
         model = self
 
         class CountingLlama(llama_cpp.Llama):  # type: ignore[misc]
@@ -81,7 +82,7 @@ class LlamaModel:
                 verbose=False,
             )
         except (ValueError, RuntimeError, OSError, AssertionError) as error:
-            reason = " ".join(str(error).split())[:200]
+            reason = " ".join((errors or [str(error)])[0].split())[:200]
             raise ModelError(
                 f"llama.cpp cannot load {file} ({reason}): the file is damaged, of a kind this build does not "
                 "know, or too large for the memory"
@@ -93,7 +94,7 @@ class LlamaModel:
     def count_tokens(self, text: str) -> int:
         return len(self._llama.tokenize(text.encode("utf-8", "replace"), add_bos=False, special=False))
 
-    def stream(self, prompt: Prompt, sampling: Sampling) -> Iterator[str]:
+    def stream(self, prompt: Prompt, sampling: Sampling) -> Generator[str]:
         """See :meth:`ChatModel.stream`. Greedy at temperature 0, so the same prompt gives the same answer."""
         import llama_cpp
 
@@ -136,6 +137,29 @@ class LlamaModel:
     def close(self) -> None:
         """Free the weights."""
         self._llama.close()
+
+
+_GGML_LOG_ERROR = 4
+"""GGML_LOG_LEVEL_ERROR of ggml.h; the Python package has no name for it."""
+_log_callback: Any = None
+"""Kept for as long as llama.cpp may call it."""
+
+
+def _captured_log() -> list[str]:
+    """From now on llama.cpp's errors are collected in this list, and nothing is printed on stderr."""
+    global _log_callback
+    import llama_cpp
+
+    errors: list[str] = []
+
+    @llama_cpp.llama_log_callback  # type: ignore[untyped-decorator]
+    def collect(level: int, text: bytes, _: object) -> None:
+        if level == _GGML_LOG_ERROR:
+            errors.append(text.decode("utf-8", "replace"))
+
+    llama_cpp.llama_log_set(collect, None)
+    _log_callback = collect
+    return errors
 
 
 def supports_gpu() -> bool:

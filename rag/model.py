@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from typing import Protocol
 
 from prompts.formats import PromptFormat, choose_format
@@ -26,8 +26,8 @@ class ChatModel(Protocol):
     def count_tokens(self, text: str) -> int:
         """Tokens of plain text, no control tokens added or parsed."""
 
-    def stream(self, prompt: Prompt, sampling: Sampling) -> Iterator[str]:
-        """The answer as it is made. Closing the iterator stops the model within one token."""
+    def stream(self, prompt: Prompt, sampling: Sampling) -> Generator[str]:
+        """The answer as it is made. Closing the generator stops the model within one token."""
 
 
 CHATML = (
@@ -85,7 +85,7 @@ class ScriptedModel:
     def count_tokens(self, text: str) -> int:
         return len(text.encode())
 
-    def stream(self, prompt: Prompt, sampling: Sampling) -> Iterator[str]:
+    def stream(self, prompt: Prompt, sampling: Sampling) -> Generator[str]:
         answer = self.answers[len(self.prompts) % len(self.answers)]
         self.prompts.append(prompt)
         whole = answer.encode()

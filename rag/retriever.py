@@ -14,25 +14,34 @@ from rag.grounding import Grounding
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retrieval:
-    """Hits, best first; ``coverage`` is the share (0 to 1) of the question's content terms that they hold.
+    """Hits, best first, and what they have to do with the question.
 
-    ``best_cosine`` is that of the nearest chunk of the index (None in sparse mode). Milliseconds:
-    ``embed_ms``, ``search_ms``.
+    ``best_cosine``: of the nearest chunk of the index (None in sparse mode). ``coverage`` (0 to 1): share of the
+    question's content terms that the hits hold together. ``best_sentence`` (0 to 1): the most of them that one
+    sentence holds. Milliseconds: ``embed_ms``, ``search_ms``.
     """
 
     question: str
     hits: tuple[ScoredChunk, ...]
     best_cosine: float | None
     coverage: float
+    best_sentence: float
     embed_ms: float
     search_ms: float
 
-    def is_relevant(self, min_cosine: float, min_coverage: float) -> bool:
-        """Whether anything here may answer the question: near in meaning, or holding its words."""
+    @property
+    def relevance(self) -> float:
+        """How much the index has to say about the question, about 0 to 1; 0 without hits.
+
+        A weighted mean of the three signals above; the weights are those of a logistic regression that tells
+        questions on the documents from questions on anything else (docs/decisions/0004-abstention.md).
+        """
         if not self.hits:
-            return False
-        near = self.best_cosine is not None and self.best_cosine >= min_cosine
-        return near or self.coverage >= min_coverage
+            return 0.0
+        words = 0.3 * self.coverage + 0.5 * self.best_sentence
+        if self.best_cosine is None:
+            return words / 0.8
+        return (self.best_cosine + words) / 1.8
 
 
 class Retriever:
@@ -72,19 +81,18 @@ class Retriever:
             began = time.perf_counter()
             terms = self._bm25.query(question) if mode != "dense" else None
             result = self.index.search(vector, terms, mode=mode, limit=k, sources=sources)
-            coverage = self._grounding.coverage(question, [_with_headings(hit) for hit in result.hits])
+            texts = [hit.chunk.text for hit in result.hits]
+            headings = [heading for hit in result.hits for heading in hit.chunk.headings]
             found.append(
                 Retrieval(
                     question=question,
                     hits=result.hits,
                     best_cosine=result.best_cosine,
-                    coverage=coverage,
+                    coverage=self._grounding.coverage(question, texts + headings),
+                    best_sentence=self._grounding.best_sentence(question, texts),
                     embed_ms=embed_ms,
                     search_ms=1000 * (time.perf_counter() - began),
                 )
             )
         return found
 
-
-def _with_headings(hit: ScoredChunk) -> str:
-    return "\n".join((*hit.chunk.headings, hit.chunk.text))

@@ -22,7 +22,7 @@ class Settings:
     """Everything that can be set; each field is also ``RAG_<NAME>``, a key of ``rag.toml``, and a flag.
 
     ``model``: a GGUF file or an alias; empty means the packaged one. ``k``: passages to retrieve, 1 to 100.
-    ``min_cosine`` and ``min_coverage``: below both, a question is off the documents (see rag.retriever).
+    ``min_relevance``: a question whose retrieval is below it is refused without asking the model (0 to 1).
     ``threads``: 0 means one a core. ``gpu_layers``: -1 means all that the build can offload.
     """
 
@@ -31,8 +31,7 @@ class Settings:
     model: str = ""
     k: int = 5
     mode: SearchMode = "hybrid"
-    min_cosine: float = 0.35
-    min_coverage: float = 0.5
+    min_relevance: float = 0.37
     context_window: int = 4096
     max_answer_tokens: int = 256
     temperature: float = 0.0
@@ -43,8 +42,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         _range("k", self.k, 1, 100)
-        _range("min_cosine", self.min_cosine, -1.0, 1.0)
-        _range("min_coverage", self.min_coverage, 0.0, 1.0)
+        _range("min_relevance", self.min_relevance, 0.0, 1.0)
         _range("context_window", self.context_window, 256, 1_048_576)
         _range("max_answer_tokens", self.max_answer_tokens, 1, self.context_window - 128)
         _range("temperature", self.temperature, 0.0, 5.0)

@@ -8,7 +8,8 @@ from typing import Literal
 from prompts.types import Message, Prompt
 
 CitationStatus = Literal["verified", "unsupported"]
-StopReason = Literal["end", "length", "refused"]
+StopReason = Literal["end", "length", "quoted", "refused"]
+"""The model ended; the token limit did; its words were replaced by a quoted sentence; it was refused."""
 
 History = tuple[Message, ...]
 """Alternating user and assistant messages, oldest first."""

@@ -297,8 +297,7 @@ def _search_json(retrieval: Retrieval) -> dict[str, Any]:
             }
             for rank, hit in enumerate(retrieval.hits, start=1)
         ],
-        "best_cosine": retrieval.best_cosine,
-        "coverage": round(retrieval.coverage, 4),
+        "relevance": round(retrieval.relevance, 4),
         "timings": {
             "embed_ms": round(retrieval.embed_ms, 2),
             "search_ms": round(retrieval.search_ms, 2),

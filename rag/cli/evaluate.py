@@ -1,7 +1,174 @@
+"""``rag eval``: answer cases in batch, score answers, judge claims."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
 import typer
 
-app = typer.Typer(help="Score answers.", no_args_is_help=True)
+from rag.cli import options
+from rag.cli.output import emit, note, progress
+
+if TYPE_CHECKING:
+    from eval.gate import Check, Gate
+    from eval.types import Report
+    from rag.verifier import Verifier
+
+app = typer.Typer(help="Measure answers, retrieval and refusals, and gate on them.", no_args_is_help=True)
+
+GateFile = Annotated[
+    Path | None, typer.Option("--gate", help="TOML file of bounds; exit 1 when one is not met.")
+]
 
 
-@app.callback()
-def _root() -> None: ...
+@app.command()
+def run(
+    cases: Annotated[list[Path], typer.Argument(help="JSONL files of cases, or suites (.toml).")],
+    index: options.Index = None,
+    embedder: options.Embedder = None,
+    model: options.Model = None,
+    k: options.K = None,
+    mode: options.Mode = None,
+    context_window: options.Window = None,
+    max_answer_tokens: options.MaxAnswer = None,
+    temperature: options.Temperature = None,
+    seed: options.Seed = None,
+    threads: options.Threads = None,
+    gpu_layers: options.GpuLayers = None,
+    prompt_format: options.Format = None,
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out", help="Folder for answers.jsonl, report.json and summary.md; resumed if it has any."
+        ),
+    ] = Path(".rag/eval"),
+    gate: GateFile = None,
+    json: options.Json = False,
+) -> None:
+    """Answer every case, score the answers, and check the gate."""
+    from eval.cases import read_suite
+    from eval.run import model_facts, run_cases, run_facts
+    from ingest.embed import open_embedder
+    from ingest.index import open_index
+    from rag.chat import RagChat, open_model
+    from rag.models import find_model
+    from rag.retriever import Retriever
+    from rag.verifier import Verifier
+
+    verifier = Verifier()
+    bounds = _gate(gate, verifier)
+    suite = read_suite(cases)
+    flags = {
+        "index": index,
+        "embedder": embedder,
+        "model": model,
+        "k": k,
+        "mode": mode,
+        "context_window": context_window,
+        "max_answer_tokens": max_answer_tokens,
+        "temperature": temperature,
+        "seed": seed,
+        "threads": threads,
+        "gpu_layers": gpu_layers,
+        "prompt_format": prompt_format,
+    }
+    settings = options.settings(**suite.flags(flags))
+    file = find_model(settings.model)
+    embedder_ = open_embedder(settings.embedder)
+    with open_index(settings.index, embedder_) as opened, progress("answering", "cases") as show:
+        chat = RagChat(Retriever(opened, embedder_), open_model(settings), settings)
+        facts = run_facts(chat, model_facts(file))
+        answers = out / "answers.jsonl"
+        records = run_cases(chat, suite.cases, answers, facts, lambda done, total: show(done, total, ""))
+    by_id = {record.id: record for record in records}
+    report, checks = _judge(suite.cases, by_id, verifier, bounds, facts)
+    note(f"written: {_save(out, report, checks)}")
+    _show(report, checks, as_json=json)
+
+
+@app.command()
+def score(
+    answers: Annotated[
+        Path, typer.Argument(help="JSONL file: what `rag ask --json` prints plus the case's id.")
+    ],
+    cases: Annotated[
+        list[Path], typer.Option("--cases", help="JSONL file of cases, or a suite; may be repeated.")
+    ],
+    gate: GateFile = None,
+    json: options.Json = False,
+) -> None:
+    """Score answers that any system made."""
+    from eval.cases import read_suite
+    from eval.records import read_records
+    from rag.verifier import Verifier
+
+    verifier = Verifier()
+    bounds = _gate(gate, verifier)
+    suite = read_suite(cases)
+    report, checks = _judge(suite.cases, read_records(answers), verifier, bounds, {"answers": str(answers)})
+    _show(report, checks, as_json=json)
+
+
+@app.command()
+def verify(
+    claims: Annotated[Path, typer.Argument(help='JSONL file with {"id", "claim", "evidence"} a line.')],
+    json: options.Json = False,
+) -> None:
+    """Say of each claim whether its evidence supports it: one JSON object a line, with or without --json."""
+    from eval.jsonl import read_rows, unique
+    from rag.verifier import Verifier
+
+    del json
+    verifier = Verifier()
+    rows = unique(read_rows(claims))
+    asked = [(id_, row.name("claim"), row.text("evidence")) for id_, row in rows.items()]
+    for id_, claim, evidence in asked:
+        verdict = verifier.verify(claim, evidence)
+        emit({"id": id_, "label": verdict.label, "p_supported": round(verdict.p_supported, 4)})
+
+
+def _gate(file: Path | None, verifier: Verifier) -> Gate | None:
+    from eval.gate import read_gate
+
+    return read_gate(file, verifier.weights.measured["balanced_accuracy"]) if file else None
+
+
+def _judge(
+    cases: Any, records: Any, verifier: Verifier, gate: Gate | None, facts: Any
+) -> tuple[Report, tuple[Check, ...]]:
+    from eval.gate import check_gate
+    from eval.report import make_report
+    from eval.scores import score_cases
+
+    accuracy = verifier.weights.measured["balanced_accuracy"]
+    judged_by = f"lexical verifier, balanced accuracy {accuracy:.3f} on labelled claims it was not fitted on"
+    report = make_report(score_cases(cases, records, verifier), {**facts, "verifier": judged_by})
+    return report, check_gate(gate, report) if gate else ()
+
+
+def _save(out: Path, report: Report, checks: tuple[Check, ...]) -> str:
+    import json
+
+    from eval.report import report_json, report_markdown
+
+    (out / "summary.md").write_text(report_markdown(report, checks), encoding="utf-8")
+    target = out / "report.json"
+    target.write_text(
+        json.dumps(report_json(report, checks), ensure_ascii=False, indent=1) + "\n", encoding="utf-8"
+    )
+    return str(target)
+
+
+def _show(report: Report, checks: tuple[Check, ...], *, as_json: bool) -> None:
+    from eval.report import report_json, report_markdown
+
+    if as_json:
+        emit(report_json(report, checks))
+    else:
+        typer.echo(report_markdown(report, checks), nl=False)
+    for check in checks:
+        if not check.passed:
+            note(f"gate failed: {check.gate}: {check.why}")
+    if not all(check.passed for check in checks):
+        raise typer.Exit(1)

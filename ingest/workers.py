@@ -1,0 +1,116 @@
+"""Files -> Documents and Chunks, in child processes: what hangs or kills its parser costs one file."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ingest.chunk import ChunkPolicy, chunk_document
+from ingest.errors import IngestError
+from ingest.parse import parse_bytes
+from ingest.scan import SourceFile
+from ingest.types import Chunk, Document, TokenCounter
+
+PARSE_SECONDS = 300.0
+"""A file whose parser takes longer is given up."""
+PARSE_BYTES = 4 * 2**30
+"""Address space of one parser process."""
+_AHEAD = 4
+"""Files handed out, for each worker, before the oldest result is taken: what bounds the memory of results."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParsedFile:
+    """``seconds`` are of the processor, in the child."""
+
+    document: Document
+    chunks: tuple[Chunk, ...]
+    seconds: float
+
+
+def parse_file(path: str, source: str, counter: TokenCounter, policy: ChunkPolicy) -> ParsedFile | str:
+    """In a child process. A reason instead of a result: exceptions of libraries do not always pickle."""
+    began = time.process_time()
+    try:
+        document = parse_bytes(Path(path).read_bytes(), source)
+        chunks = chunk_document(document, counter, policy)
+    except IngestError as error:
+        return str(error)
+    except OSError as error:
+        return unreadable(error)
+    except Exception as error:
+        return (
+            f"its text cannot be divided into passages ({type(error).__name__}: {error}): please report this"
+        )
+    return ParsedFile(document=document, chunks=chunks, seconds=time.process_time() - began)
+
+
+def unreadable(error: OSError) -> str:
+    """Why a file cannot be opened, and what to do."""
+    return f"cannot be opened ({error.strerror or error}): check that it exists and its permissions"
+
+
+def parse_files(
+    files: Sequence[SourceFile], counter: TokenCounter, policy: ChunkPolicy, workers: int
+) -> Generator[ParsedFile | str, None, None]:
+    """A result or the reason of its failure for each file, in order.
+
+    Close the generator to stop the processes early. Raises :class:`IngestError` when they cannot be started.
+    """
+    import multiprocessing
+    from concurrent.futures import CancelledError
+    from concurrent.futures.process import BrokenProcessPool
+
+    from pebble import ProcessExpired, ProcessPool
+
+    context: Any = multiprocessing.get_context("spawn")
+    futures: dict[int, Any] = {}
+    with ProcessPool(max_workers=min(workers, len(files)), context=context, initializer=_prepare) as pool:
+        try:
+            for position in range(len(files)):
+                for ahead in range(position, min(len(files), position + _AHEAD * workers)):
+                    if ahead >= position + len(futures):
+                        file = files[ahead]
+                        arguments = (str(file.path), file.source, counter, policy)
+                        futures[ahead] = pool.schedule(parse_file, args=arguments, timeout=PARSE_SECONDS)
+                try:
+                    yield futures.pop(position).result()
+                except TimeoutError:
+                    yield f"its parser took longer than {PARSE_SECONDS:.0f} s and was stopped: split it"
+                except (ProcessExpired, CancelledError) as error:
+                    yield f"its parser crashed ({error}): open the file and save it again"
+        except BrokenProcessPool as error:
+            raise IngestError(
+                "the parser processes cannot be started: in a script of your own, call ingest below "
+                "if __name__ == '__main__', else look for a lack of memory"
+            ) from error
+        except BaseException:
+            pool.stop()
+            raise
+
+
+def _prepare() -> None:
+    """Ctrl-C is the parent's business, parsers' warnings are nobody's; memory and an orphan's life have an end."""
+    import logging
+    import multiprocessing
+    import resource
+    import signal
+    import threading
+    import warnings
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    logging.disable(logging.CRITICAL)
+    warnings.simplefilter("ignore")
+    _, most = resource.getrlimit(resource.RLIMIT_AS)
+    soft = PARSE_BYTES if most == resource.RLIM_INFINITY else min(PARSE_BYTES, most)
+    resource.setrlimit(resource.RLIMIT_AS, (soft, most))
+    threading.Thread(target=_end_with, args=(multiprocessing.parent_process(),), daemon=True).start()
+
+
+def _end_with(parent: Any) -> None:
+    parent.join()
+    os._exit(1)

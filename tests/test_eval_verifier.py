@@ -1,0 +1,77 @@
+"""The claim verifier: what it must catch, and that its file and its features agree."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rag.claims import FEATURES, features
+from rag.grounding import Grounding
+from rag.types import Passage
+from rag.verifier import LABELS, Verifier, load_weights
+
+VERIFIER = Verifier()
+
+
+@pytest.mark.parametrize(
+    ("claim", "evidence", "supported"),
+    [
+        ("The MV Orrin was launched in 1987.", "She carries 214 passengers and was launched at Tollan in 1987.", True),
+        ("The MV Orrin was launched in 1978.", "She carries 214 passengers and was launched at Tollan in 1987.", False),
+        ("Dogs travel free on the open deck [3].", "Dogs travel free on the open deck. Cats stay inside.", True),
+        ("Dogs do not travel free on the open deck.", "Dogs travel free on the open deck.", False),
+        ("The Polar has a rain gauge.", "The Polar has no rain gauge.", False),
+        ("The boat carries 340 passengers.", "The boat carries 214 passengers.", False),
+        ("The boat carries more than 200 passengers.", "The boat carries 214 passengers.", True),
+        ("The boat carries fewer than 200 passengers.", "The boat carries 214 passengers.", False),
+        ("The chief engineer is Bob Tree.", "The chief engineer is Marit Solheim.", False),
+        ("The captain lives in Oslo.", "The galley closes thirty minutes before arrival.", False),
+        ("The line is staffed for twenty hours a day.", "The line is staffed for 20 hours a day.", True),
+    ],
+)
+def test_numbers_negation_and_names(claim: str, evidence: str, supported: bool) -> None:
+    verdict = VERIFIER.verify(claim, evidence)
+    assert (verdict.label == "supported") is supported
+    assert (verdict.p_supported >= 0.5) is supported
+
+
+def passage(text: str, *headings: str) -> Passage:
+    return Passage(
+        number=1, text=text, source="x", start=0, end=len(text), pages=(), headings=headings, score=0.0
+    )
+
+
+def test_the_right_sentence_of_a_long_text_is_found() -> None:
+    filler = "Nothing of interest happens in this sentence about the weather at sea. " * 10
+    verdict = VERIFIER.verify("The MV Pip carries 60 passengers.", f"{filler}The MV Pip carries 60 passengers. {filler}")
+    assert verdict.label == "supported"
+    assert verdict.evidence == "The MV Pip carries 60 passengers."
+
+
+def test_headings_say_what_a_passage_is_about() -> None:
+    assert VERIFIER.verify_any("The MV Pip carries 60 passengers.", [passage("Capacity: 60 passengers", "MV Pip")]).label == (
+        "supported"
+    )
+
+
+def test_two_passages_may_support_together_and_none_supports_nothing() -> None:
+    claim = "The MV Pip carries 60 passengers and Marit Solheim is the chief engineer."
+    both = [passage("The MV Pip carries 60 passengers."), passage("Marit Solheim is the chief engineer.")]
+    assert VERIFIER.verify_any(claim, both).label == "supported"
+    assert VERIFIER.verify_any(claim, []).label == "not_enough"
+
+
+def test_what_was_measured_is_shipped_with_the_weights() -> None:
+    weights = load_weights()
+    assert weights.matrix.shape == (len(FEATURES), len(LABELS))
+    assert weights.measured["balanced_accuracy"] >= 0.76
+
+
+@settings(max_examples=150, deadline=None)
+@given(claim=st.text(max_size=80), evidence=st.text(max_size=200))
+def test_any_text_gets_a_verdict(claim: str, evidence: str) -> None:
+    verdict = VERIFIER.verify(claim, evidence)
+    assert 0.0 <= verdict.p_supported <= 1.0
+    assert verdict == VERIFIER.verify(claim, evidence)
+    assert all(0.0 <= value <= 1.0 for value in features(Grounding(), claim, evidence))

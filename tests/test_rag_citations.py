@@ -1,0 +1,115 @@
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rag.citations import AnswerWriter, closest_quote
+from rag.grounding import Grounding
+from rag.types import Passage
+
+TEXTS = (
+    "The chief engineer is Marit Solheim. She joined in 2004.",
+    "The MV Orrin carries 214 passengers. She was launched in 1987 at Tollan.",
+)
+PASSAGES = tuple(
+    Passage(
+        number=number,
+        text=text,
+        source=f"{number}.md",
+        start=100 * number,
+        end=100 * number + len(text),
+        pages=(number,),
+        headings=(),
+        score=1.0,
+    )
+    for number, text in enumerate(TEXTS, start=1)
+)
+GROUNDING = Grounding()
+
+
+def written(text: str, size: int = 3) -> AnswerWriter:
+    writer = AnswerWriter(PASSAGES, GROUNDING)
+    shown = "".join(writer.feed(text[i : i + size]) for i in range(0, len(text), size)) + writer.finish()
+    assert shown == writer.text
+    return writer
+
+
+@pytest.mark.parametrize(
+    ("said", "shown", "cited", "unsupported"),
+    [
+        ("The Orrin carries 214 passengers.", "The Orrin carries 214 passengers. [2]", [2], []),
+        ("The Orrin carries 214 passengers [2].", "The Orrin carries 214 passengers. [2]", [2], []),
+        ("The Orrin carries 214 passengers. [2]", "The Orrin carries 214 passengers. [2]", [2], []),
+        ("The Orrin carries 214 passengers [7].", "The Orrin carries 214 passengers. [2]", [2], []),
+        ("It flies to the moon [9].", "It flies to the moon.", [], ["It flies to the moon."]),
+        (
+            "The Orrin carries 999 passengers [2].",
+            "The Orrin carries 999 passengers. [2]",
+            [2],
+            ["The Orrin carries 999 passengers."],
+        ),
+        (
+            "Marit Solheim is chief engineer. [1] The Orrin was launched in 1987 [2].",
+            "Marit Solheim is chief engineer. [1] The Orrin was launched in 1987. [2]",
+            [1, 2],
+            [],
+        ),
+        (
+            "Facts:\n- Marit Solheim is chief engineer\n- the Orrin carries 214 passengers",
+            "Facts:\n- Marit Solheim is chief engineer [1]\n- the Orrin carries 214 passengers [2]",
+            [1, 2],
+            ["Facts:"],
+        ),
+        ("Launched at Tollan in 1987 [1, 2].", "Launched at Tollan in 1987. [1] [2]", [1, 2], []),
+        ("", "", [], []),
+    ],
+)
+def test_markers_are_checked_and_missing_ones_added(
+    said: str, shown: str, cited: list[int], unsupported: list[str]
+) -> None:
+    for size in (1, 2, 5, 1000):
+        writer = written(said, size)
+        assert writer.text == shown
+        assert [citation.number for citation in writer.citations] == cited
+        assert writer.unsupported == unsupported
+
+
+def test_a_false_number_is_not_verified() -> None:
+    (citation,) = written("The Orrin carries 999 passengers [2].").citations
+    assert citation.status == "unsupported"
+
+
+def test_a_model_that_loops_is_cut_at_the_first_repetition() -> None:
+    writer = written("The Orrin carries 214 passengers. " * 5)
+    assert writer.repeats
+    assert writer.text.strip() == "The Orrin carries 214 passengers. [2]"
+
+
+@given(st.lists(st.sampled_from([*TEXTS, "[1]", "[2]", "[3]", "[", "]", " ", "\n", ". ", "Tollan", "7"])))
+def test_every_citation_resolves_to_the_exact_characters_of_a_passage(parts: list[str]) -> None:
+    writer = written("".join(parts))
+    for citation in writer.citations:
+        passage = PASSAGES[citation.number - 1]
+        quote = passage.text[citation.start - passage.start : citation.end - passage.start]
+        assert citation.quote == quote
+        assert quote
+        assert (citation.source, citation.pages) == (passage.source, passage.pages)
+
+
+@given(st.text(alphabet="ab .!?[]12\n", max_size=80), st.lists(st.integers(1, 79), max_size=6))
+def test_what_is_shown_does_not_depend_on_how_the_text_arrives(text: str, cuts: list[int]) -> None:
+    writer = AnswerWriter(PASSAGES, GROUNDING)
+    borders = [0, *sorted(min(cut, len(text)) for cut in cuts), len(text)]
+    for start, end in pairwise(borders):
+        writer.feed(text[start:end])
+    writer.finish()
+    assert writer.text == written(text, 1000).text
+
+
+def test_the_closest_quote_holds_the_questions_words_or_there_is_none() -> None:
+    quote = closest_quote("How many passengers does the Orrin carry?", "", PASSAGES, GROUNDING)
+    assert quote is not None
+    assert quote.quote == "The MV Orrin carries 214 passengers."
+    assert closest_quote("Who is the mayor of the town?", "", PASSAGES, GROUNDING) is None
+    assert closest_quote("Who is it?", "", PASSAGES, GROUNDING) is None

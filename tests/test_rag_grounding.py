@@ -1,0 +1,63 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rag.grounding import SUPPORTED, Grounding, sentence_spans
+
+TEXT = "The chief engineer is Marit Solheim. She joined in 2004.\nThe MV Orrin carries 214 passengers."
+
+
+@pytest.fixture(scope="module")
+def grounding() -> Grounding:
+    return Grounding()
+
+
+@pytest.mark.parametrize(
+    ("claim", "supported", "quote"),
+    [
+        ("Marit Solheim is the chief engineer.", True, "The chief engineer is Marit Solheim."),
+        ("The Orrin can carry 214 passengers [3].", True, "The MV Orrin carries 214 passengers."),
+        ("The Orrin carries 241 passengers.", False, ""),
+        ("The cook is called Olav and lives in Oslo.", False, ""),
+        (
+            "The chief engineer Marit Solheim joined in 2004.",
+            True,
+            "The chief engineer is Marit Solheim. She joined in 2004.",
+        ),
+    ],
+)
+def test_a_claim_is_traced_to_the_sentence_that_says_it(
+    grounding: Grounding, claim: str, supported: bool, quote: str
+) -> None:
+    found = grounding.closest(claim, TEXT)
+    assert (found.score >= SUPPORTED) is supported
+    if supported:
+        assert TEXT[found.start : found.end] == quote
+
+
+def test_coverage_is_the_share_of_the_questions_words(grounding: Grounding) -> None:
+    assert grounding.coverage("Who is the chief engineer?", [TEXT]) == 1.0
+    assert grounding.coverage("chief gardener", [TEXT]) == 0.5
+    assert grounding.coverage("Who is it?", [TEXT]) == 1.0
+    assert grounding.best_sentence("engineer passengers", [TEXT]) == 0.5
+
+
+def test_a_number_or_a_stop_word_alone_is_no_claim(grounding: Grounding) -> None:
+    assert not grounding.is_claim("1.")
+    assert not grounding.is_claim("It is.")
+    assert grounding.is_claim("Dogs travel free.")
+
+
+@given(st.text(max_size=400))
+def test_sentences_lie_in_order_inside_the_text_and_hold_all_that_is_visible(text: str) -> None:
+    spans = sentence_spans(text)
+    assert all(0 <= start < end <= len(text) for start, end in spans)
+    assert all(first[1] <= second[0] for first, second in zip(spans, spans[1:], strict=False))
+    assert sum(len("".join(text[a:b].split())) for a, b in spans) == len("".join(text.split()))
+
+
+@given(st.text(max_size=120), st.text(max_size=400))
+def test_scores_are_shares_and_evidence_lies_in_the_text(claim: str, text: str) -> None:
+    found = Grounding().closest(claim, text)
+    assert 0.0 <= found.score <= 1.0
+    assert 0 <= found.start <= found.end <= len(text)

@@ -1,0 +1,105 @@
+"""The packaged model on the real engine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from prompts.types import Message, Prompt
+from rag.errors import ModelError
+from rag.llama import LlamaModel
+from rag.models import find_model
+from rag.types import Sampling
+
+
+@pytest.fixture(scope="module")
+def model() -> LlamaModel:
+    return LlamaModel(find_model(""), context_window=512)
+
+
+def prompt(model: LlamaModel, *texts: str) -> Prompt:
+    roles = ("user", "assistant")
+    messages = tuple(
+        Message(role=roles[position % 2], content=text)  # type: ignore[arg-type]
+        for position, text in enumerate(texts)
+    )
+    built = model.format.build(messages)
+    return Prompt(messages=messages, token_ids=built.token_ids, text=built.text, ledger=())
+
+
+def test_greedy_answers_repeat_and_the_prefix_is_really_reused(model: LlamaModel) -> None:
+    first = prompt(model, "Name the capital of France.")
+    one = "".join(model.stream(first, Sampling(max_tokens=24)))
+    assert "Paris" in one
+    assert model.usage.prompt_tokens == len(first.token_ids)
+    again = "".join(model.stream(first, Sampling(max_tokens=24)))
+    assert again == one
+    assert model.usage.reused_tokens == len(first.token_ids) - 1
+    longer = prompt(model, "Name the capital of France.", one.strip(), "And of Italy?")
+    assert "".join(model.stream(longer, Sampling(max_tokens=24)))
+    assert len(first.token_ids) - 4 <= model.usage.reused_tokens < len(longer.token_ids)
+
+
+def test_the_token_limit_stops_it_and_is_told_apart_from_an_end(model: LlamaModel) -> None:
+    asked = prompt(model, "Count from one to one hundred.")
+    list(model.stream(asked, Sampling(max_tokens=5)))
+    assert (model.usage.answer_tokens, model.finished) == (5, False)
+    list(model.stream(prompt(model, "Say yes."), Sampling(max_tokens=100)))
+    assert model.finished
+    assert model.usage.answer_tokens < 100
+
+
+def test_a_reader_that_stops_leaves_the_model_usable(model: LlamaModel) -> None:
+    stream = model.stream(prompt(model, "Tell a long story."), Sampling(max_tokens=200))
+    next(stream)
+    stream.close()
+    assert model.usage.answer_tokens <= 2
+    assert "".join(model.stream(prompt(model, "Say yes."), Sampling(max_tokens=8)))
+
+
+def test_the_seed_decides_above_temperature_zero(model: LlamaModel) -> None:
+    asked = prompt(model, "Write a sentence about the sea.")
+
+    def said(seed: int) -> str:
+        return "".join(model.stream(asked, Sampling(max_tokens=16, temperature=1.5, seed=seed)))
+
+    assert said(1) == said(1)
+    assert len({said(seed) for seed in range(4)}) > 1
+
+
+def test_a_prompt_that_leaves_no_room_is_refused_before_it_runs(model: LlamaModel) -> None:
+    with pytest.raises(ModelError, match="exceed the context window of 512"):
+        list(model.stream(prompt(model, "sea " * 500), Sampling(max_tokens=64)))
+
+
+def test_a_window_beyond_the_training_is_refused() -> None:
+    with pytest.raises(ModelError, match="--context-window 8192"):
+        LlamaModel(find_model(""), context_window=100_000, vocabulary_only=True)
+
+
+def test_a_damaged_model_is_one_clear_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    damaged = tmp_path / "damaged.gguf"
+    damaged.write_bytes(find_model("").read_bytes()[:5000])
+    with pytest.raises(ModelError, match=r"cannot load .*damaged\.gguf"):
+        LlamaModel(damaged)
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [("none.gguf", None, "no model file"), ("text.gguf", b"hello" * 9, "not a GGUF"), ("e.gguf", b"", "not a GGUF")],
+)
+def test_files_that_are_no_models_are_named(tmp_path: Path, name: str, content: bytes | None, said: str) -> None:
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(ModelError, match=said):
+        find_model(str(tmp_path / name))
+
+
+def test_without_the_packaged_model_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rag.models.find_spec", lambda name: None)
+    with pytest.raises(ModelError, match=r"groundchat\[demo\]"):
+        find_model("")
+    with pytest.raises(ModelError, match=r"groundchat\[demo\]"):
+        find_model("smollm2")
