@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from eval.errors import InputError
-from eval.jsonl import Row
-from eval.records import answer_fields, hit_fields, read_record
+from eval.records import answer_fields, hit_fields, read_records
 from eval.types import Case, Record
 from prompts.wording import load_wording
 from rag.chat import RagChat
@@ -77,11 +76,10 @@ def run_cases(
                 stream.write(_line(done[case.id]))
                 stream.flush()
                 progress(len(done), len(cases))
-        ordered = [done[case.id] for case in cases]
-        _write(file, ordered)
+        _write(file, (done[case.id] for case in cases))
     except OSError as error:
         raise InputError(f"{file} cannot be written ({error.strerror}): pass another --out") from error
-    return [read_record(Row(where=f"{file}:{line}", data=data)) for line, data in enumerate(ordered, start=1)]
+    return list(read_records(file).values())
 
 
 def _answer(chat: RagChat, case: Case) -> dict[str, Any]:

@@ -34,6 +34,10 @@ _BOMS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+_WESTERN_LIKE = {"cp1250", "cp1257", "iso8859_10"}
+"""What the detector takes French or Danish in Windows-1252 for: it cannot tell the accents apart."""
+_SIGN_IN_A_WORD = re.compile(r"[^\W\d_][\xa1-\xa9\xab-\xb4\xb6-\xb9\xbb-\xbf\ufffd][^\W\d_]")
+"""As in a Polish or Czech text that is read as Windows-1252."""
 _DECLARED_CHARSET = re.compile(rb"""(?:charset|encoding)\s*=\s*["']?\s*([A-Za-z0-9_.:-]{2,40})""")
 MAX_FILE_BYTES = 512 * 2**20
 """A larger file is refused unread."""
@@ -79,7 +83,8 @@ def _check_docx(data: bytes) -> None:
 
 
 def decode(data: bytes) -> str:
-    """Text of the bytes: by byte-order mark, as UTF-8, by the declared charset, or by detection.
+    """Text of the bytes: by byte-order mark, as UTF-8 (a few broken bytes in it are replaced), by the
+    declared charset, or by detection.
 
     Line ends become ``\\n``. NUL characters mean that it is no text: :class:`ParseError`.
     """
@@ -96,24 +101,37 @@ def _decode(data: bytes) -> str:
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError:
-        pass
+        if (mostly := _mostly_utf8(data)) is not None:
+            return mostly
     declared = _DECLARED_CHARSET.search(data[:2048])
     if declared:
         try:
             return data.decode(declared.group(1).decode("ascii"))
-        except (LookupError, UnicodeDecodeError):
+        except (LookupError, UnicodeError):  # Python has codecs, as idna, that are for no document.
             pass
     return _detect(data)
 
 
+def _mostly_utf8(data: bytes) -> str | None:
+    """The text if ten times as many bytes beyond ASCII make sense as UTF-8 as do not."""
+    text = data.decode("utf-8", errors="replace")
+    broken = text.count("\N{REPLACEMENT CHARACTER}")
+    sound = sum(character > "\x7f" for character in text) - broken
+    return text if sound >= 10 * broken else None
+
+
+def _looks_western(data: bytes) -> bool:
+    return not _SIGN_IN_A_WORD.search(data.decode("cp1252", errors="replace"))
+
+
 def _detect(data: bytes) -> str:
-    """Detection needs evidence: below a few hundred odd bytes, Windows-1252 is the better guess."""
+    """Detection needs evidence: for a text with few odd bytes, Windows-1252 is the better guess."""
     high = sum(byte >= 0x80 for byte in data)
-    if high >= 0.2 * len(data) or high > 200:
+    if high > 200 or (high > 40 and high >= 0.2 * len(data)):
         from charset_normalizer import from_bytes
 
         best = from_bytes(data).best()
-        if best is not None:
+        if best is not None and not (best.encoding in _WESTERN_LIKE and _looks_western(data)):
             return str(best)
     try:
         return data.decode("cp1252")

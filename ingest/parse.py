@@ -51,7 +51,7 @@ def document_id(hash_: str, kind: Format) -> str:
 def parse_bytes(data: bytes, source: str) -> Document:
     """Extract the text of one file.
 
-    Raises :class:`ParseError` with the reason and the remedy for anything that gives no text.
+    Raises :class:`ParseError` with the reason and the remedy for anything that gives no text; MemoryError.
     """
     kind = format_of(Path(source))
     check_bytes(data, kind)
@@ -80,10 +80,8 @@ def _partition(data: bytes, kind: Format) -> list[Row]:
             found = partition_docx(file=BytesIO(data))
         else:
             return _pdf(data)
-    except ParseError:
+    except (ParseError, MemoryError):
         raise
-    except MemoryError as error:
-        raise ParseError("it needs more memory than there is: split it") from error
     except Exception as error:
         reason = " ".join(str(error).split())[:200]
         raise ParseError(f"cannot be read as {kind} ({type(error).__name__}: {reason})") from error

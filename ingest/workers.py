@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ PARSE_SECONDS = 300.0
 """A file whose parser takes longer is given up."""
 PARSE_BYTES = 4 * 2**30
 """Address space of one parser process."""
+_NO_MEMORY = f"it needs more memory than the {PARSE_BYTES // 2**30} GiB that its parser may take: split it"
 _AHEAD = 4
 """Files handed out, for each worker, before the oldest result is taken: what bounds the memory of results."""
 
@@ -42,6 +44,8 @@ def parse_file(path: str, source: str, counter: TokenCounter, policy: ChunkPolic
         return str(error)
     except OSError as error:
         return unreadable(error)
+    except MemoryError:
+        return _NO_MEMORY
     except Exception as error:
         return (
             f"its text cannot be divided into passages ({type(error).__name__}: {error}): please report this"
@@ -76,13 +80,16 @@ def parse_files(
                     if ahead >= position + len(futures):
                         file = files[ahead]
                         arguments = (str(file.path), file.source, counter, policy)
-                        futures[ahead] = pool.schedule(parse_file, args=arguments, timeout=PARSE_SECONDS)
+                        with _ctrl_c_held_back():
+                            futures[ahead] = pool.schedule(parse_file, args=arguments, timeout=PARSE_SECONDS)
                 try:
                     yield futures.pop(position).result()
                 except TimeoutError:
                     yield f"its parser took longer than {PARSE_SECONDS:.0f} s and was stopped: split it"
                 except (ProcessExpired, CancelledError) as error:
                     yield f"its parser crashed ({error}): open the file and save it again"
+                except MemoryError:
+                    yield _NO_MEMORY
         except BrokenProcessPool as error:
             raise IngestError(
                 "the parser processes cannot be started: in a script of your own, call ingest below "
@@ -93,16 +100,26 @@ def parse_files(
             raise
 
 
+@contextmanager
+def _ctrl_c_held_back() -> Iterator[None]:
+    """Processes and threads that are started meanwhile never get a Ctrl-C: it is this process's business."""
+    import signal
+
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _prepare() -> None:
-    """Ctrl-C is the parent's business, parsers' warnings are nobody's; memory and an orphan's life have an end."""
+    """In a child process: no warnings of parsers, an end to memory, and no life after the parent's."""
     import logging
     import multiprocessing
     import resource
-    import signal
     import threading
     import warnings
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     logging.disable(logging.CRITICAL)
     warnings.simplefilter("ignore")
     _, most = resource.getrlimit(resource.RLIMIT_AS)

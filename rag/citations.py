@@ -16,7 +16,8 @@ from rag.types import Citation, Passage
 _MARKER = r"\s*\[\s*\d+(?:\s*[,;]\s*\d+)*\s*\]"
 _MARKERS = re.compile(_MARKER)
 _COMPLETE = re.compile(
-    rf"\s*\S.*?(?:[.!?]+[\"'”’)]*(?:{_MARKER})*(?=\s+[^\s\[])|(?:{_MARKER})*(?=[^\S\n]*\n\s*[^\s\[]))", re.DOTALL
+    rf"\s*\S.*?(?:[.!?]+[\"'”’)]*(?:{_MARKER})*(?=\s+[^\s\[])|(?:{_MARKER})*(?=[^\S\n]*\n\s*[^\s\[]))",
+    re.DOTALL,
 )
 """A sentence with its markers. What follows must have begun, and be no marker that still belongs to it."""
 
@@ -87,7 +88,8 @@ class AnswerWriter:
         """Record a citation for each passage that the claim names, or for the one that supports it best."""
         numbers = [n for n in dict.fromkeys(map(int, cited)) if n in self._passages]
         if numbers:
-            if not any([self._cite(claim, self._passages[number]) for number in numbers]):
+            supported = [self._cite(claim, self._passages[number]) for number in numbers]
+            if not any(supported):
                 self.unsupported.append(claim)
             return numbers
         scores = {n: self._grounding.closest(claim, p.text).score for n, p in self._passages.items()}

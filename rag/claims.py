@@ -31,7 +31,8 @@ FEATURES = (
 """Names of the features, in the order of :func:`features`."""
 
 _WORD = re.compile(r"[^\W_]+(?:['’.-][^\W_]+)*", re.UNICODE)
-_NUMBER = re.compile(r"\d+(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?")
+# Digits of a name (VIS-1, HM-2) are no number: the name is compared as a word.
+_NUMBER = re.compile(r"(?<![^\W_])(?<![^\W\d_]-)(?:\d+(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?)")
 _UNITS = (
     *(
         "zero",

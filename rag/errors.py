@@ -1,12 +1,12 @@
 """The error tree of groundchat. Every message is one line: what, which value, and the remedy.
 
-    USER_ERRORS
-    |- ingest.errors.IngestError    files, embedder, index
-    |- prompts.errors.PromptError   format, unsafe texts, wording
-    '- RagError
-       |- SettingsError             a setting that cannot be used
-       |- ModelError                the model is missing, broken or fails
-       '- QuestionTooLongError      the question does not fit the context window
+USER_ERRORS
+|- ingest.errors.IngestError    files, embedder, index
+|- prompts.errors.PromptError   format, unsafe texts, wording
+'- RagError
+   |- SettingsError             a setting that cannot be used
+   |- ModelError                the model is missing, broken or fails
+   '- QuestionTooLongError      the question does not fit the context window
 """
 
 from __future__ import annotations

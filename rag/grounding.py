@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 from ingest.edge import Bm25
 
@@ -49,7 +50,11 @@ class Grounding:
         """Largest share (0 to 1) of the question's terms that a single sentence of the texts has."""
         wanted = self.terms(question)
         bodies = (text[start:end] for text in texts for start, end in sentence_spans(text))
-        return max((len(wanted & self.terms(body)) / len(wanted) for body in bodies), default=0.0) if wanted else 1.0
+        return (
+            max((len(wanted & self.terms(body)) / len(wanted) for body in bodies), default=0.0)
+            if wanted
+            else 1.0
+        )
 
     def is_claim(self, sentence: str) -> bool:
         """Whether there is anything in the sentence that could be true or false."""
@@ -78,5 +83,5 @@ def sentence_spans(text: str) -> list[tuple[int, int]]:
 def _windows(text: str) -> Iterator[tuple[int, int]]:
     spans = sentence_spans(text)
     yield from spans
-    for (start, _), (_, end) in zip(spans, spans[1:], strict=False):
+    for (start, _), (_, end) in pairwise(spans):
         yield start, end

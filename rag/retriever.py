@@ -95,4 +95,3 @@ class Retriever:
                 )
             )
         return found
-

@@ -22,9 +22,7 @@ class WhyNot:
     rank: int | None
 
 
-def explain(
-    index: EdgeIndex, retriever: Retriever, source: str, text: str, question: str, k: int
-) -> WhyNot:
+def explain(index: EdgeIndex, retriever: Retriever, source: str, text: str, question: str, k: int) -> WhyNot:
     """Follow ``text`` through a document's extraction, chunks and rank for ``question`` among the first ``k``.
 
     White space is not compared. Raises :class:`ingest.errors.SourceNotFoundError`.
@@ -50,7 +48,10 @@ def explain(
     detail = f"retrieved at rank {ranks[0]} for {question!r}"
     if ranks[0] > k:
         return WhyNot(
-            stage="rank", detail=f"{detail}, below the {k} that are used", source=document.source, rank=ranks[0]
+            stage="rank",
+            detail=f"{detail}, below the {k} that are used",
+            source=document.source,
+            rank=ranks[0],
         )
     return WhyNot(stage="found", detail=detail, source=document.source, rank=ranks[0])
 

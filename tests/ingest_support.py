@@ -143,8 +143,8 @@ def clean_state(docs: Path, folder: Path) -> dict[str, Any]:
         return state(index)
 
 
-def child_environment() -> dict[str, str]:
-    return os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}
+def child_environment(*first: Path) -> dict[str, str]:
+    return os.environ | {"PYTHONPATH": os.pathsep.join(map(str, [*first, ROOT, ROOT / "tests"]))}
 
 
 def start(*arguments: str) -> "subprocess.Popen[str]":
@@ -158,13 +158,14 @@ def start(*arguments: str) -> "subprocess.Popen[str]":
     )
 
 
-def run_python(code: str, *arguments: str, timeout: float = 120) -> "subprocess.CompletedProcess[str]":
+def run_python(code: str, *arguments: str, path: Path = ROOT) -> "subprocess.CompletedProcess[str]":
+    """Python code in a process of its own; ``path`` is searched first for modules."""
     return subprocess.run(
         [sys.executable, "-c", code, *arguments],
-        env=child_environment(),
+        env=child_environment(path),
         capture_output=True,
         text=True,
-        timeout=timeout,
+        timeout=120,
         check=False,
     )
 

@@ -30,7 +30,9 @@ def test_the_projects_own_cases() -> None:
 
 
 def test_unknown_fields_are_left_alone_and_only_two_are_required(tmp_path: Path) -> None:
-    (case,) = read_cases(written(tmp_path, '\n{"id": "a", "question": "q?", "source": "squad", "about_doc": "x"}\n'))
+    (case,) = read_cases(
+        written(tmp_path, '\n{"id": "a", "question": "q?", "source": "squad", "about_doc": "x"}\n')
+    )
     assert (case.id, case.kind, case.history) == ("a", "", ())
 
 
@@ -116,7 +118,13 @@ def test_a_malformed_suite(tmp_path: Path, text: str, message: str) -> None:
 def test_answers_need_little(tmp_path: Path) -> None:
     rows = [
         {"id": "a", "answer": "x", "passages": [{"text": "one"}, {"text": "two"}]},
-        {"id": "b", "answer": "", "passages": [], "refused": True, "timings": {"first_token_ms": None, "total_ms": 2}},
+        {
+            "id": "b",
+            "answer": "",
+            "passages": [],
+            "refused": True,
+            "timings": {"first_token_ms": None, "total_ms": 2},
+        },
         {"id": "c", "error": "broke"},
     ]
     found = read_records(written(tmp_path, "".join(json.dumps(row) + "\n" for row in rows)))

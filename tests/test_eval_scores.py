@@ -84,8 +84,12 @@ def test_citations(answer: str, recall: float, precision: float | None, validity
 
 
 def test_a_listed_citation_must_quote_its_passage() -> None:
-    good = Record(id="a", answer="214 passengers [1].", passages=SENT, citations=(Cited(number=1, quote=FERRY[:36]),))
-    bad = Record(id="a", answer="214 passengers [1].", passages=SENT, citations=(Cited(number=1, quote="999"),))
+    good = Record(
+        id="a", answer="214 passengers [1].", passages=SENT, citations=(Cited(number=1, quote=FERRY[:36]),)
+    )
+    bad = Record(
+        id="a", answer="214 passengers [1].", passages=SENT, citations=(Cited(number=1, quote="999"),)
+    )
     assert score("citation_validity", case(), good).value == 1.0
     assert score("citation_validity", case(), bad).value == 0.0
 
@@ -158,7 +162,10 @@ def test_refusals_are_recognised_by_their_wording(text: str, refusal: bool) -> N
     ],
 )
 def test_correctness(answer: str, gold: tuple[str, ...], exact: float, f1: float, recall: float) -> None:
-    got = [score(name, case(answers=gold), record(answer)).value for name in ("exact_match", "f1", "answer_recall")]
+    got = [
+        score(name, case(answers=gold), record(answer)).value
+        for name in ("exact_match", "f1", "answer_recall")
+    ]
     assert got == pytest.approx([exact, f1, recall])
 
 
@@ -210,7 +217,9 @@ def test_a_case_to_be_refused_has_no_retrieval_to_score() -> None:
 
 
 def test_claims_keep_the_marker_that_follows_their_full_stop() -> None:
-    found = claims_of("One boat sails. [1] Two boats stay [2; 3].\nThe documents do not say more.", VERIFIER.grounding)
+    found = claims_of(
+        "One boat sails. [1] Two boats stay [2; 3].\nThe documents do not say more.", VERIFIER.grounding
+    )
     assert [(claim.text, claim.numbers) for claim in found] == [
         ("One boat sails.", (1,)),
         ("Two boats stay.", (2, 3)),
@@ -222,7 +231,7 @@ def test_an_error_scores_worst_wherever_an_answer_would_be_scored() -> None:
     result = score_case(wanted, Record(id="a", answer="", error="broke"), MEASURES)
     values = {one.name: one.value for one in result.scores}
     assert all(one.error for one in result.scores)
-    assert values == {name: 0.0 for name in METRICS} | {
+    assert values == dict.fromkeys(METRICS, 0.0) | {
         "over_refusal": 1.0,
         "refusal_precision": None,
         "refusal_recall": None,
@@ -243,7 +252,9 @@ def test_no_cases_and_strange_answers_are_refused() -> None:
 
 
 PIECES = st.lists(
-    st.sampled_from(["The MV Orrin", "214", "[1]", "[9]", "[1, 3]", ".", "not", "I don't know", "carries", "\n", "“"])
+    st.sampled_from(
+        ["The MV Orrin", "214", "[1]", "[9]", "[1, 3]", ".", "not", "I don't know", "carries", "\n", "“"]
+    )
 )
 
 

@@ -17,9 +17,21 @@ VERIFIER = Verifier()
 @pytest.mark.parametrize(
     ("claim", "evidence", "supported"),
     [
-        ("The MV Orrin was launched in 1987.", "She carries 214 passengers and was launched at Tollan in 1987.", True),
-        ("The MV Orrin was launched in 1978.", "She carries 214 passengers and was launched at Tollan in 1987.", False),
-        ("Dogs travel free on the open deck [3].", "Dogs travel free on the open deck. Cats stay inside.", True),
+        (
+            "The MV Orrin was launched in 1987.",
+            "She carries 214 passengers and was launched at Tollan in 1987.",
+            True,
+        ),
+        (
+            "The MV Orrin was launched in 1978.",
+            "She carries 214 passengers and was launched at Tollan in 1987.",
+            False,
+        ),
+        (
+            "Dogs travel free on the open deck [3].",
+            "Dogs travel free on the open deck. Cats stay inside.",
+            True,
+        ),
         ("Dogs do not travel free on the open deck.", "Dogs travel free on the open deck.", False),
         ("The Polar has a rain gauge.", "The Polar has no rain gauge.", False),
         ("The boat carries 340 passengers.", "The boat carries 214 passengers.", False),
@@ -27,6 +39,7 @@ VERIFIER = Verifier()
         ("The boat carries fewer than 200 passengers.", "The boat carries 214 passengers.", False),
         ("The chief engineer is Bob Tree.", "The chief engineer is Marit Solheim.", False),
         ("The captain lives in Oslo.", "The galley closes thirty minutes before arrival.", False),
+        ("The answer is 2.", "Ask it of the HM-2.", False),
         ("The line is staffed for twenty hours a day.", "The line is staffed for 20 hours a day.", True),
     ],
 )
@@ -44,15 +57,17 @@ def passage(text: str, *headings: str) -> Passage:
 
 def test_the_right_sentence_of_a_long_text_is_found() -> None:
     filler = "Nothing of interest happens in this sentence about the weather at sea. " * 10
-    verdict = VERIFIER.verify("The MV Pip carries 60 passengers.", f"{filler}The MV Pip carries 60 passengers. {filler}")
+    verdict = VERIFIER.verify(
+        "The MV Pip carries 60 passengers.", f"{filler}The MV Pip carries 60 passengers. {filler}"
+    )
     assert verdict.label == "supported"
     assert verdict.evidence == "The MV Pip carries 60 passengers."
 
 
 def test_headings_say_what_a_passage_is_about() -> None:
-    assert VERIFIER.verify_any("The MV Pip carries 60 passengers.", [passage("Capacity: 60 passengers", "MV Pip")]).label == (
-        "supported"
-    )
+    assert VERIFIER.verify_any(
+        "The MV Pip carries 60 passengers.", [passage("Capacity: 60 passengers", "MV Pip")]
+    ).label == ("supported")
 
 
 def test_two_passages_may_support_together_and_none_supports_nothing() -> None:

@@ -116,5 +116,3 @@ def test_the_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
     assert (tmp_path / "index" / "pid").read_text() == str(child.pid)
     assert opened(tmp_path / "index") == {}
     assert not (tmp_path / "index" / "pid").exists()
-
-

@@ -15,14 +15,19 @@ from ingest.types import Document, TokenCounter
 MINILM = open_embedder().counter
 WINDOW = open_embedder().window
 
-_ODD = "a\u0301 e\u0308\u0323 \u200b \u00ad \ufeff 한국어 조선말 漢字かな交じり文 ไทยไม่เว้นวรรค 👩‍👩‍👧‍👦🏳️‍🌈 \u2028 \x85 \x1c \t \x00 ﷺ ﬁ Å ẞ"
+_ODD = (
+    "a\u0301 e\u0308\u0323 \u200b \u00ad \ufeff 한국어 조선말 漢字かな交じり文 ไทยไม่เว้นวรรค 👩‍👩‍👧‍👦🏳️‍🌈 "
+    "\u2028 \x85 \x1c \t \x00 ﷺ ﬁ Å ẞ"
+)
 TEXTS = st.one_of(
     st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=60),
     st.lists(st.sampled_from([*"Aé.!?。\n \t|-0'", *_ODD.split(" "), "word ", "Next one. "]), min_size=1).map(
         "".join
     ),
     st.integers(1, 120).map(lambda count: "Sentence number one is here. " * count),
-    st.sampled_from(["x" * 5000, "漢" * 900, "한" * 300, "👍🏽" * 200, "é" * 400, "a\u0301" * 700, "1.2.3-" * 150]),
+    st.sampled_from(
+        ["x" * 5000, "漢" * 900, "한" * 300, "👍🏽" * 200, "é" * 400, "a\u0301" * 700, "1.2.3-" * 150]
+    ),
     st.integers(1, 60).map(lambda rows: "\n".join(f"row {row} | {row * 7} | ok" for row in range(rows))),
 ).filter(lambda text: bool(text.strip()))
 PARTS = st.lists(
@@ -97,7 +102,12 @@ def test_a_page_of_titles_is_not_one_chunk_a_title() -> None:
 
 def test_a_heading_stays_with_the_text_below_it() -> None:
     sentence = "The boat leaves the pier at nine in the morning and comes back at night. "
-    parts = [("First", "title", 0), (sentence * 8, "text", 0), ("Second", "title", 0), (sentence * 8, "text", 0)]
+    parts = [
+        ("First", "title", 0),
+        (sentence * 8, "text", 0),
+        ("Second", "title", 0),
+        (sentence * 8, "text", 0),
+    ]
     chunks = chunk_document(document_of(parts), MINILM, ChunkPolicy(window=WINDOW))
     assert [chunk.text.split("\n")[0] for chunk in chunks] == ["First", "Second"]
     assert [chunk.headings for chunk in chunks] == [("First",), ("Second",)]

@@ -1,4 +1,4 @@
-"""The index: one process at a time, made with one embedder, damage told, the old state served after a failure."""
+"""The index: one process at a time, one embedder, damage told, the old state served after a failure."""
 
 import errno
 import os
@@ -273,7 +273,9 @@ def test_files_cannot_grow(docs: Path, folder: Path) -> None:
         assert state(index) == before
 
 
-def test_a_write_that_is_under_way_is_not_found(folder: Path, monkeypatch: pytest.MonkeyPatch, docs: Path) -> None:
+def test_a_write_that_is_under_way_is_not_found(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, docs: Path
+) -> None:
     seen: list[list[str]] = []
     real = EdgeStore.flush
 

@@ -1,4 +1,4 @@
-"""A run: what is unchanged costs nothing, one bad file costs that file, and the end is that of a clean run."""
+"""A run: what is unchanged costs nothing, one bad file costs itself, the end is that of a clean run."""
 
 import os
 import shutil
@@ -295,7 +295,7 @@ def test_groups_are_committed_as_they_fill(bench: Bench, monkeypatch: pytest.Mon
     write_files(bench.docs, {f"{n}.md": f"Text {n}." for n in range(9)})
     seen: list[int] = []
 
-    def stop(done: int, total: int, source: str) -> None:
+    def stop(done: int, total: int, _: str) -> None:
         assert total == 12
         seen.append(done)
         if done == 5:

@@ -8,7 +8,14 @@ from pathlib import Path
 
 import psutil
 import pytest
-from ingest_support import child_environment, clean_state, light_parse_files, state, wayward_parse, write_files
+from ingest_support import (
+    child_environment,
+    clean_state,
+    light_parse_files,
+    state,
+    wayward_parse,
+    write_files,
+)
 
 from ingest import pipeline, workers
 from ingest.embed import HashEmbedder
@@ -49,8 +56,10 @@ def test_what_goes_wrong_in_a_parser_costs_that_file(tmp_path: Path, monkeypatch
 
 
 def interrupted(tmp_path: Path, how: int) -> "subprocess.CompletedProcess[str]":
-    """Signal a run (its whole group for Ctrl-C) while one of its parsers hangs; its exit, with all children gone."""
-    docs = write_files(tmp_path / "docs", {"a.md": "First.", "b.md": "Second.", "hangs.md": "x", "z.md": "Last."})
+    """Signal a run (for Ctrl-C its whole group) while a parser hangs; all children end with it."""
+    docs = write_files(
+        tmp_path / "docs", {"a.md": "First.", "b.md": "Second.", "hangs.md": "x", "z.md": "Last."}
+    )
     script = tmp_path / "script.py"
     script.write_text(HANGING)
     arguments = [sys.executable, str(script), str(docs), str(tmp_path / "index")]

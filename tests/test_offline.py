@@ -10,7 +10,7 @@ from pathlib import Path
 
 from conftest import CORPUS
 
-GUARD = '''
+GUARD = """
 import os, sys
 
 def guard(event, arguments):
@@ -29,7 +29,7 @@ def report(event, what):
     raise OSError("the network is closed in this test")
 
 sys.addaudithook(guard)
-'''
+"""
 
 SCRIPT = """
 import sys

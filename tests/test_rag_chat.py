@@ -72,7 +72,9 @@ def test_an_invented_answer_is_replaced_by_the_closest_sentence(ferry_retriever:
 
 
 def test_an_invented_answer_is_refused_when_nothing_comes_close(ferry_retriever: Retriever) -> None:
-    answer = chat(ferry_retriever, "The mayor is Bob Tree [1].", min_relevance=0.0).ask("Who is the mayor of Brae?")
+    answer = chat(ferry_retriever, "The mayor is Bob Tree [1].", min_relevance=0.0).ask(
+        "Who is the mayor of Brae?"
+    )
     assert (answer.refused, answer.why) == (True, NOT_SUPPORTED)
     assert "Bob" not in answer.text
 

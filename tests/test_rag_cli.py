@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from conftest import FERRY, Rag
+
 from ingest.embed import HashEmbedder
 from ingest.index import open_index
 

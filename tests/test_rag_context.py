@@ -3,19 +3,21 @@ from __future__ import annotations
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from prompts_support import HOSTILE, load_llama2, load_smollm2, read_control_tokens, wants_bos
 
 from ingest.types import Chunk, ScoredChunk
 from prompts.formats import PromptFormat, choose_format
 from prompts.types import Message
 from prompts.wording import load_wording
-from prompts_support import HOSTILE, load_llama2, load_smollm2, read_control_tokens, wants_bos
 from rag.context import Context, build_context
 from rag.errors import QuestionTooLongError
 from rag.types import History
 
 WORDING = load_wording()
 PROSE = st.lists(
-    st.sampled_from(["The ferry leaves at 06:40. ", "Dogs travel free. ", "E-17 means drag.\n", "word " * 30]),
+    st.sampled_from(
+        ["The ferry leaves at 06:40. ", "Dogs travel free. ", "E-17 means drag.\n", "word " * 30]
+    ),
     min_size=1,
     max_size=12,
 ).map("".join)
@@ -57,14 +59,10 @@ def hits(texts: list[str]) -> list[ScoredChunk]:
 
 
 def turns(texts: list[str]) -> History:
-    return tuple(
-        Message(role=role, content=text) for text in texts for role in ("user", "assistant")
-    )  # type: ignore[arg-type]
+    return tuple(Message(role=role, content=text) for text in texts for role in ("user", "assistant"))  # type: ignore[arg-type]
 
 
-def build(
-    name: str, question: str, texts: list[str], past: list[str], window: int, reserved: int
-) -> Context:
+def build(name: str, question: str, texts: list[str], past: list[str], window: int, reserved: int) -> Context:
     return build_context(
         question,
         hits(texts),
@@ -109,12 +107,18 @@ def test_the_prompt_and_the_reserve_always_fit(
 
 @pytest.mark.parametrize("name", FORMATS)
 @settings(max_examples=60, deadline=None)
-@given(question=HOSTILE, texts=st.lists(HOSTILE.filter(str.strip), max_size=4), past=st.lists(HOSTILE, max_size=2))
+@given(
+    question=HOSTILE,
+    texts=st.lists(HOSTILE.filter(str.strip), max_size=4),
+    past=st.lists(HOSTILE, max_size=2),
+)
 def test_nothing_that_we_did_not_write_becomes_a_control_token(
     name: str, question: str, texts: list[str], past: list[str]
 ) -> None:
     assume(question.strip())
-    control = {token.id for token in read_control_tokens(load_llama2() if name == "llama-2" else load_smollm2())}
+    control = {
+        token.id for token in read_control_tokens(load_llama2() if name == "llama-2" else load_smollm2())
+    }
     context = build(name, question, texts, past, 4096, 64)
     harmless = build(name, "q", ["p" for _ in context.passages], ["h" for _ in past], 4096, 64)
     made = sum(id_ in control for id_ in context.prompt.token_ids)

@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -52,7 +54,7 @@ def test_a_number_or_a_stop_word_alone_is_no_claim(grounding: Grounding) -> None
 def test_sentences_lie_in_order_inside_the_text_and_hold_all_that_is_visible(text: str) -> None:
     spans = sentence_spans(text)
     assert all(0 <= start < end <= len(text) for start, end in spans)
-    assert all(first[1] <= second[0] for first, second in zip(spans, spans[1:], strict=False))
+    assert all(first[1] <= second[0] for first, second in pairwise(spans))
     assert sum(len("".join(text[a:b].split())) for a, b in spans) == len("".join(text.split()))
 
 

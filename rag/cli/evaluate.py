@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,7 +13,7 @@ from rag.cli.output import emit, note, progress
 
 if TYPE_CHECKING:
     from eval.gate import Check, Gate
-    from eval.types import Report
+    from eval.types import Case, Record, Report
     from rag.verifier import Verifier
 
 app = typer.Typer(help="Measure answers, retrieval and refusals, and gate on them.", no_args_is_help=True)
@@ -135,7 +136,11 @@ def _gate(file: Path | None, verifier: Verifier) -> Gate | None:
 
 
 def _judge(
-    cases: Any, records: Any, verifier: Verifier, gate: Gate | None, facts: Any
+    cases: Sequence[Case],
+    records: Mapping[str, Record],
+    verifier: Verifier,
+    gate: Gate | None,
+    facts: Mapping[str, object],
 ) -> tuple[Report, tuple[Check, ...]]:
     from eval.gate import check_gate
     from eval.report import make_report

@@ -10,7 +10,9 @@ import typer
 if TYPE_CHECKING:
     from rag.settings import Settings
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, and nothing else there.")]
+Json = Annotated[
+    bool, typer.Option("--json", help="Print one JSON object on stdout, and nothing else there.")
+]
 Index = Annotated[Optional[str], typer.Option("--index", help="Folder of the index [.rag/index].")]
 Embedder = Annotated[
     Optional[str], typer.Option("--embedder", help="Embedding model: a folder, or a name in the local cache.")

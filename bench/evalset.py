@@ -1,0 +1,42 @@
+"""Reading an evaluation set: FOLDER/{corpus,questions,refusal_corpus,refusal_questions}.jsonl.
+
+A corpus line has `id` and `text`; a question line `question`, `kind`, `cluster` and, where it has one, `answers`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from ingest.embed import open_embedder
+from ingest.index import EdgeIndex, open_index
+from ingest.pipeline import ingest
+from rag.retriever import Retriever
+
+PARTS = (("corpus", "questions"), ("refusal_corpus", "refusal_questions"))
+
+
+def rows(file: Path) -> list[dict[str, Any]]:
+    """The objects of a JSONL file."""
+    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+
+
+@contextmanager
+def indexed(corpus: Path) -> Iterator[tuple[EdgeIndex, Retriever]]:
+    """A temporary index with one Markdown document a line of the corpus."""
+    embedder = open_embedder()
+    with TemporaryDirectory() as folder:
+        documents = Path(folder, "documents")
+        documents.mkdir()
+        for row in rows(corpus):
+            head = f"# {row['title']}\n\n" if row.get("title") else ""
+            name = re.sub(r"[^\w#]", "_", row["id"])
+            (documents / f"{name}.md").write_text(head + row["text"], encoding="utf-8")
+        with open_index(f"{folder}/index", embedder, create=True) as index:
+            ingest([documents], index, embedder)
+            yield index, Retriever(index, embedder)
