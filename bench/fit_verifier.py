@@ -47,15 +47,11 @@ def fit(rows: np.ndarray, labels: np.ndarray, copies: np.ndarray) -> LogisticReg
     """Softmax regression with L2 penalty (C=1, fixed beforehand)."""
     weights = np.r_[np.ones(len(rows)), np.full(len(copies), ALTERED_WEIGHT)]
     model = LogisticRegression(C=1.0, max_iter=3000)
-    return model.fit(
-        np.r_[rows, copies], np.r_[labels, ["contradicted"] * len(copies)], sample_weight=weights
-    )
+    return model.fit(np.r_[rows, copies], np.r_[labels, ["contradicted"] * len(copies)], sample_weight=weights)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("claims", type=Path)
     parser.add_argument("--write", action="store_true", help=f"write {TARGET.name}")
     args = parser.parse_args()
@@ -85,9 +81,7 @@ def main() -> None:
     if args.write:
         model = fit(rows, labels, copied)
         place = [list(model.classes_).index(label) for label in LABELS]
-        write(
-            model.coef_[place].T, model.intercept_[place], figures, f"{len(claims)} claims, sha256 {digest}"
-        )
+        write(model.coef_[place].T, model.intercept_[place], figures, f"{len(claims)} claims, sha256 {digest}")
 
 
 def out_of_fold(
@@ -112,10 +106,7 @@ def out_of_fold(
         for name, value in {
             "balanced_accuracy": balanced_accuracy_score(supported, chance >= 0.5),
             "auc": roc_auc_score(supported, chance),
-            **{
-                f"recall_{label}": recall_score(labels, chosen, labels=[label], average="macro")
-                for label in LABELS
-            },
+            **{f"recall_{label}": recall_score(labels, chosen, labels=[label], average="macro") for label in LABELS},
             "altered_copies_caught": caught.mean(),
         }.items():
             found.setdefault(name, []).append(float(value))

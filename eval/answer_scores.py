@@ -61,18 +61,14 @@ def refusal_precision(case: Case, record: Record) -> Score:
     """Of the refusals, those of cases that have no answer: TP / (TP + FP)."""
     wanted = case.answerable
     if wanted is None or not is_refusal(record):
-        return Score(
-            name="refusal_precision", value=None, why="not refused" if wanted is not None else _UNKNOWN
-        )
+        return Score(name="refusal_precision", value=None, why="not refused" if wanted is not None else _UNKNOWN)
     return Score(name="refusal_precision", value=float(not wanted), why="refused")
 
 
 def refusal_recall(case: Case, record: Record) -> Score:
     """Of the cases that have no answer, those that were refused: TP / (TP + FN)."""
     if case.answerable is not False:
-        return Score(
-            name="refusal_recall", value=None, why=_UNKNOWN if case.answerable is None else "has an answer"
-        )
+        return Score(name="refusal_recall", value=None, why=_UNKNOWN if case.answerable is None else "has an answer")
     refused = is_refusal(record)
     return Score(name="refusal_recall", value=float(refused), why="refused" if refused else "answered")
 
@@ -94,9 +90,7 @@ def refusal_f1(case: Case, record: Record) -> Score:
 def over_refusal(case: Case, record: Record) -> Score:
     """Of the cases that have an answer, those that were refused: FP / (FP + TN). Lower is better."""
     if not case.answerable:
-        return Score(
-            name="over_refusal", value=None, why=_UNKNOWN if case.answerable is None else "has no answer"
-        )
+        return Score(name="over_refusal", value=None, why=_UNKNOWN if case.answerable is None else "has no answer")
     refused = is_refusal(record)
     return Score(name="over_refusal", value=float(refused), why="refused" if refused else "answered")
 

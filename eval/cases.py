@@ -85,9 +85,7 @@ def _read_toml(path: Path) -> Suite:
     cases = read_cases(file)
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
     if found.get("sha256") != digest:
-        raise GateError(
-            f"{path}: sha256 is not that of {file}: if the cases are meant to be so, set it to {digest}"
-        )
+        raise GateError(f"{path}: sha256 is not that of {file}: if the cases are meant to be so, set it to {digest}")
     return Suite(cases=cases[offset::stride], settings=settings)
 
 

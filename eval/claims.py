@@ -76,8 +76,7 @@ def claims_of(text: str, grounding: Grounding) -> tuple[Claim, ...]:
     return tuple(
         claim
         for claim in found
-        if grounding.terms(claim.text)
-        and not (_REFUSALS.search(claim.text.replace("’", "'")) and not claim.numbers)
+        if grounding.terms(claim.text) and not (_REFUSALS.search(claim.text.replace("’", "'")) and not claim.numbers)
     )
 
 

@@ -92,9 +92,7 @@ def _bounds(path: Path, kind: Kind, table: object) -> dict[str, float]:
     known = (*METRICS, ERRORS) if kind == "invariants" else METRICS
     for name, value in table.items():
         if name not in known:
-            raise GateError(
-                f"{path}: {kind} names {name!r}, which is no metric: known are {', '.join(known)}"
-            )
+            raise GateError(f"{path}: {kind} names {name!r}, which is no metric: known are {', '.join(known)}")
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
             raise GateError(f"{path}: {kind}.{name} is {value!r}: it must be a number")
         if value < 0 or (value > 1 and name != ERRORS):

@@ -75,11 +75,7 @@ def _grounded(name: str, record: Record, verifier: Verifier, *, strict: bool) ->
     claims = _claims(record, verifier)
     if not claims:
         return _nothing(name, record)
-    doubted = [
-        claim.text
-        for claim in claims
-        if verifier.verify_any(claim.text, record.passages).label != "supported"
-    ]
+    doubted = [claim.text for claim in claims if verifier.verify_any(claim.text, record.passages).label != "supported"]
     share = 1 - len(doubted) / len(claims)
     return Score(
         name=name,

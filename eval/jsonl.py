@@ -47,9 +47,7 @@ class Row:
         value = self.data.get(name, [])
         if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
             raise self.wrong(name, "a list of objects")
-        return tuple(
-            Row(where=f"{self.where}: {name}[{number}]", data=item) for number, item in enumerate(value)
-        )
+        return tuple(Row(where=f"{self.where}: {name}[{number}]", data=item) for number, item in enumerate(value))
 
     def whole(self, name: str, default: int | None = None) -> int:
         """A whole number; a missing one is ``default``, or an error when that is None."""
@@ -81,7 +79,8 @@ def read_rows(path: Path) -> list[Row]:
     Raises :class:`InputError` when the file cannot be read, a line is no JSON object, or there is none.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        # Not splitlines: a JSON text may hold U+2028 and the like as they are.
+        lines = path.read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise InputError(f"{path} cannot be read ({reason}): pass a JSONL file") from error

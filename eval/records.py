@@ -32,8 +32,7 @@ def read_record(row: Row) -> Record:
         passages=_passages(row, "passages"),
         refused=_refused(row),
         citations=tuple(
-            Cited(number=cited.whole("number"), quote=cited.text("quote", ""))
-            for cited in row.rows("citations")
+            Cited(number=cited.whole("number"), quote=cited.text("quote", "")) for cited in row.rows("citations")
         ),
         retrieved=_passages(row, "retrieved") if "retrieved" in row.data else None,
         error=error,

@@ -116,8 +116,7 @@ def _result_json(result: CaseResult) -> dict[str, Any]:
         "refused": result.refused,
         "error": result.record.error,
         "scores": {
-            score.name: {"value": score.value, "why": score.why, "error": score.error}
-            for score in result.scores
+            score.name: {"value": score.value, "why": score.why, "error": score.error} for score in result.scores
         },
     }
 
@@ -147,9 +146,7 @@ def _costs(report: Report) -> dict[str, float]:
     found: dict[str, float] = {}
     for table, name in _COSTS:
         values = sorted(
-            getattr(result.record, table)[name]
-            for result in report.results
-            if name in getattr(result.record, table)
+            getattr(result.record, table)[name] for result in report.results if name in getattr(result.record, table)
         )
         if values:
             found[name] = values[len(values) // 2]

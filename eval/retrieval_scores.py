@@ -41,9 +41,7 @@ def mrr_at_10(case: Case, record: Record) -> Score:
     if gains is None:
         return Score(name="mrr_at_10", value=None, why=NO_GOLD)
     rank = next((rank for rank, gain in enumerate(gains, start=1) if gain), None)
-    return Score(
-        name="mrr_at_10", value=1 / rank if rank else 0.0, why=f"rank {rank}" if rank else "not found"
-    )
+    return Score(name="mrr_at_10", value=1 / rank if rank else 0.0, why=f"rank {rank}" if rank else "not found")
 
 
 def ndcg_at_10(case: Case, record: Record) -> Score:
@@ -97,10 +95,7 @@ def _quoting(quotes: Sequence[str]) -> Need:
 def _of(document: str) -> Need:
     def need(passage: Passage) -> bool:
         path = PurePosixPath(passage.source)
-        return any(
-            name == document or name.endswith(f"/{document}")
-            for name in (str(path), str(path.with_suffix("")))
-        )
+        return any(name == document or name.endswith(f"/{document}") for name in (str(path), str(path.with_suffix(""))))
 
     return lambda passage: bool(passage.source) and need(passage)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -39,9 +39,7 @@ def model_facts(file: Path) -> dict[str, object]:
 def run_facts(chat: RagChat, model: Mapping[str, object]) -> dict[str, object]:
     """Everything that the answers of a run depend on, except the questions."""
     index = chat.retriever.index
-    documents = sorted(
-        (document.source, document.document_id, document.chunks) for document in index.documents()
-    )
+    documents = sorted((document.source, document.document_id, document.chunks) for document in index.documents())
     return {
         "model": dict(model),
         "settings": _settings(chat.settings),
@@ -60,9 +58,7 @@ def run_cases(
     """
     if not cases:
         raise InputError("there are no cases to run: pass a file that has some")
-    keys = {
-        case.id: _digest([facts, case.question, [asdict(turn) for turn in case.history]]) for case in cases
-    }
+    keys = {case.id: _digest([facts, case.question, [asdict(turn) for turn in case.history]]) for case in cases}
     done = _done(file, keys)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -98,28 +94,27 @@ def _done(file: Path, keys: Mapping[str, str]) -> dict[str, dict[str, Any]]:
     if not file.is_file():
         return {}
     found: dict[str, dict[str, Any]] = {}
-    for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
+    for line in file.read_text(encoding="utf-8", errors="replace").split("\n"):
         try:
             data = json.loads(line)
         except ValueError:
             continue
-        if (
-            isinstance(data, dict)
-            and keys.get(data.get("id", "")) == data.get("key", ...)
-            and "error" not in data
-        ):
+        if not isinstance(data, dict) or "error" in data or not isinstance(data.get("id"), str):
+            continue
+        if data["id"] in keys and data.get("key") == keys[data["id"]]:
             found[data["id"]] = data
     return found
 
 
-def _write(file: Path, lines: Any) -> None:
+def _write(file: Path, lines: Iterable[Mapping[str, Any]]) -> None:
     new = file.with_name(file.name + ".new")
     new.write_text("".join(map(_line, lines)), encoding="utf-8")
     new.replace(file)
 
 
 def _line(data: Mapping[str, Any]) -> str:
-    return json.dumps(data, ensure_ascii=False) + "\n"
+    text = json.dumps(data, ensure_ascii=False) + "\n"
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")  # half a surrogate pair becomes \\ud800
 
 
 def _settings(settings: Settings) -> dict[str, Any]:
@@ -127,4 +122,4 @@ def _settings(settings: Settings) -> dict[str, Any]:
 
 
 def _digest(value: object) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

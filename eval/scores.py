@@ -76,9 +76,7 @@ def score_case(case: Case, record: Record, functions: Mapping[str, Measure]) -> 
     return CaseResult(case=case, record=record, refused=is_refusal(record), scores=scores)
 
 
-def score_cases(
-    cases: Sequence[Case], records: Mapping[str, Record], verifier: Verifier
-) -> tuple[CaseResult, ...]:
+def score_cases(cases: Sequence[Case], records: Mapping[str, Record], verifier: Verifier) -> tuple[CaseResult, ...]:
     """Scores of all cases, in order; a case without a record is an error of its own.
 
     Raises :class:`~eval.errors.InputError` when there are no cases, and for an answer to none of them.
@@ -100,6 +98,4 @@ def _without_answer(score: Score, record: Record) -> Score:
     answer."""
     applies = score.value is not None or score.name in JUDGED or score.name == "citation_validity"
     worst = float(score.name in LOWER_IS_BETTER)
-    return Score(
-        name=score.name, value=worst if applies else None, why=f"no answer: {record.error}", error=True
-    )
+    return Score(name=score.name, value=worst if applies else None, why=f"no answer: {record.error}", error=True)

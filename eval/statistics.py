@@ -52,9 +52,7 @@ def cluster_bootstrap(
     return float(low), float(high)
 
 
-def interval(
-    values: Sequence[float], weights: Sequence[float], clusters: Sequence[str]
-) -> tuple[float, float]:
+def interval(values: Sequence[float], weights: Sequence[float], clusters: Sequence[str]) -> tuple[float, float]:
     """The 95% interval of a weighted mean of values from 0 to 1; it always holds the mean.
 
     The cluster bootstrap; for a rate (values 0 and 1, equal weights) whatever it and Wilson's interval span

@@ -120,9 +120,7 @@ class Catalogue:
             text = item.document.text
             visible = sum(len(word) for word in text.split())
             packed = zlib.compress(text.encode())
-            rows.append(
-                (item.document.id, item.document.content_hash, item.chunks, visible, item.covered, packed)
-            )
+            rows.append((item.document.id, item.document.content_hash, item.chunks, visible, item.covered, packed))
         with self._transaction() as db:
             # A write that failed in this process may have left some of them pending.
             db.executemany("INSERT OR REPLACE INTO documents VALUES (?, ?, 'pending', ?, ?, ?, ?)", rows)
@@ -211,9 +209,7 @@ class Catalogue:
             return found[0]
         if found:
             some = ", ".join(item.source for item in found[:5])
-            raise SourceNotFoundError(
-                f"{name!r} names {len(found)} documents ({some}): give more of the path"
-            )
+            raise SourceNotFoundError(f"{name!r} names {len(found)} documents ({some}): give more of the path")
         raise SourceNotFoundError(f"no document {name!r} in the index: 'rag docs list' shows what it holds")
 
 

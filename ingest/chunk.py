@@ -163,9 +163,7 @@ def _divide(section: list[_Atom], limit: int) -> Iterator[list[_Atom]]:
         yield part
 
 
-def _fitted(
-    text: str, atoms: list[_Atom], counter: TokenCounter, policy: ChunkPolicy
-) -> Iterator[list[_Atom]]:
+def _fitted(text: str, atoms: list[_Atom], counter: TokenCounter, policy: ChunkPolicy) -> Iterator[list[_Atom]]:
     """The part itself if, counted as a whole, it fits the window; else its halves.
 
     Tokens are counted element by element above; a cut inside a word, or a tokenizer for which the pieces of a
@@ -191,9 +189,7 @@ def _halved(text: str, atom: _Atom) -> Iterator[_Atom]:
         start += len(body) - len(body.lstrip())
         end = start + len(body.strip())
         if end > start:
-            yield _Atom(
-                start=start, end=end, tokens=atom.tokens, path=atom.path, title=atom.title, page=atom.page
-            )
+            yield _Atom(start=start, end=end, tokens=atom.tokens, path=atom.path, title=atom.title, page=atom.page)
 
 
 def _common_path(atoms: Sequence[_Atom]) -> tuple[str, ...]:

@@ -158,10 +158,7 @@ class EdgeStore:
         with self._told("read"):
             found, *rest = self._shard.query_batch(edge.QueryBatchRequest(requests))
         best = rest[0][0].score if rest and rest[0] else None
-        hits = (
-            ScoredChunk(chunk=_chunk(str(point.id), point.payload), score=float(point.score))
-            for point in found
-        )
+        hits = (ScoredChunk(chunk=_chunk(str(point.id), point.payload), score=float(point.score)) for point in found)
         return SearchResult(hits=tuple(hits), best_cosine=best)
 
     def _request(self, mode: SearchMode, nearest: Any, terms: Any, limit: int, only: Any) -> Any:
@@ -170,12 +167,8 @@ class EdgeStore:
             query = nearest if mode == "dense" else terms
             return edge.QueryRequest(limit=limit, query=query, filter=only, with_payload=True)
         candidates = max(PREFETCH, 2 * limit)
-        prefetches = [
-            edge.Prefetch(limit=candidates, query=query, filter=only) for query in (nearest, terms) if query
-        ]
-        return edge.QueryRequest(
-            limit=limit, query=edge.Fusion.Rrf(k=RRF_K), prefetches=prefetches, with_payload=True
-        )
+        prefetches = [edge.Prefetch(limit=candidates, query=query, filter=only) for query in (nearest, terms) if query]
+        return edge.QueryRequest(limit=limit, query=edge.Fusion.Rrf(k=RRF_K), prefetches=prefetches, with_payload=True)
 
     def _only(self, document_ids: Iterable[str]) -> Any:
         edge = self._edge

@@ -245,8 +245,7 @@ def _locked(folder: Path) -> FileLock:
     except Timeout as error:
         pid = holder.read_text().strip() if holder.is_file() else ""
         raise IndexInUseError(
-            f"the index in {folder} is in use by another process (pid {pid or 'unknown'}): "
-            "wait for it, or stop it"
+            f"the index in {folder} is in use by another process (pid {pid or 'unknown'}): wait for it, or stop it"
         ) from error
     try:
         holder.write_text(str(os.getpid()))

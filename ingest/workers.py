@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -47,9 +48,7 @@ def parse_file(path: str, source: str, counter: TokenCounter, policy: ChunkPolic
     except MemoryError:
         return _NO_MEMORY
     except Exception as error:
-        return (
-            f"its text cannot be divided into passages ({type(error).__name__}: {error}): please report this"
-        )
+        return f"its text cannot be divided into passages ({type(error).__name__}: {error}): please report this"
     return ParsedFile(document=document, chunks=chunks, seconds=time.process_time() - began)
 
 
@@ -68,22 +67,25 @@ def parse_files(
     import multiprocessing
     from concurrent.futures import CancelledError
     from concurrent.futures.process import BrokenProcessPool
+    from multiprocessing import resource_tracker
 
     from pebble import ProcessExpired, ProcessPool
 
+    # It would be started with the first process, and let Ctrl-C through again as it does so.
+    resource_tracker.ensure_running()
     context: Any = multiprocessing.get_context("spawn")
-    futures: dict[int, Any] = {}
+    futures: deque[Any] = deque()
+    handed_out = 0
     with ProcessPool(max_workers=min(workers, len(files)), context=context, initializer=_prepare) as pool:
         try:
             for position in range(len(files)):
-                for ahead in range(position, min(len(files), position + _AHEAD * workers)):
-                    if ahead >= position + len(futures):
-                        file = files[ahead]
-                        arguments = (str(file.path), file.source, counter, policy)
-                        with _ctrl_c_held_back():
-                            futures[ahead] = pool.schedule(parse_file, args=arguments, timeout=PARSE_SECONDS)
+                for file in files[handed_out : position + _AHEAD * workers]:
+                    arguments = (str(file.path), file.source, counter, policy)
+                    with _ctrl_c_held_back():
+                        futures.append(pool.schedule(parse_file, args=arguments, timeout=PARSE_SECONDS))
+                    handed_out += 1
                 try:
-                    yield futures.pop(position).result()
+                    yield futures.popleft().result()
                 except TimeoutError:
                     yield f"its parser took longer than {PARSE_SECONDS:.0f} s and was stopped: split it"
                 except (ProcessExpired, CancelledError) as error:

@@ -222,8 +222,7 @@ def _letters(claim: str, evidence: str) -> float:
 def _opposed(left: set[str], right: set[str]) -> bool:
     """Whether one has a word and the other only its opposite."""
     return any(
-        (left & one and right & other and not right & one)
-        or (left & other and right & one and not right & other)
+        (left & one and right & other and not right & one) or (left & other and right & one and not right & other)
         for one, other in _OPPOSITES
     )
 

@@ -76,15 +76,11 @@ class Verifier:
             near = f"{subject}: {near}"
         elif pronoun := _PRONOUN.match(near):
             claim = _SUBJECT.sub(f"{pronoun[0]} ", claim, count=1)
-        logits = (
-            np.asarray(features(self.grounding, claim, near)) @ self.weights.matrix + self.weights.intercept
-        )
+        logits = np.asarray(features(self.grounding, claim, near)) @ self.weights.matrix + self.weights.intercept
         shares = np.exp(logits - logits.max())
         supported, contradicted, not_enough = (shares / shares.sum()).tolist()
         label: Label = "contradicted" if contradicted >= not_enough else "not_enough"
-        return Verdict(
-            label="supported" if supported >= 0.5 else label, p_supported=float(supported), evidence=near
-        )
+        return Verdict(label="supported" if supported >= 0.5 else label, p_supported=float(supported), evidence=near)
 
     def verify_any(self, claim: str, passages: Iterable[Passage]) -> Verdict:
         """Judge a claim by several passages: by each alone, and by the closest two together; the best counts.

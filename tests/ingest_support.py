@@ -4,6 +4,7 @@ Run as a program it ingests a folder with those, so that a test can kill it:
 ``python ingest_support.py DOCS INDEX [FAILPOINT]``.
 """
 
+import functools
 import os
 import signal
 import subprocess
@@ -20,7 +21,7 @@ from ingest.edge import EdgeStore
 from ingest.embed import HashEmbedder
 from ingest.formats import format_of
 from ingest.index import EdgeIndex
-from ingest.parse import content_hash, document_id
+from ingest.parse import content_hash, document_id, parse_bytes
 from ingest.types import Document, Element, TokenCounter, Vectors
 from ingest.workers import ParsedFile
 
@@ -49,9 +50,7 @@ def document_of(parts: Sequence[tuple[str, str, int]], name: str = "made.md") ->
         elements.append(Element(text=text, kind=kind, page=None, start=start, end=end, depth=depth))
         start = end + 1
     hash_ = content_hash(repr(parts).encode())
-    return Document(
-        id=document_id(hash_, "markdown"), source=name, content_hash=hash_, elements=tuple(elements)
-    )
+    return Document(id=document_id(hash_, "markdown"), source=name, content_hash=hash_, elements=tuple(elements))
 
 
 def light_parse(path: str, source: str, counter: TokenCounter, policy: ChunkPolicy) -> ParsedFile | str:
@@ -106,6 +105,12 @@ class CountingEmbedder(HashEmbedder):
     def encode(self, texts: Sequence[str]) -> Vectors:
         self.embedded += len(texts)
         return super().encode(texts)
+
+
+@functools.cache
+def corpus_document(name: str) -> Document:
+    """A document of the sample corpus, parsed once for all tests."""
+    return parse_bytes((CORPUS / name).read_bytes(), name)
 
 
 def write_files(folder: Path, files: dict[str, str | bytes]) -> Path:

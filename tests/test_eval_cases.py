@@ -30,10 +30,13 @@ def test_the_projects_own_cases() -> None:
 
 
 def test_unknown_fields_are_left_alone_and_only_two_are_required(tmp_path: Path) -> None:
-    (case,) = read_cases(
-        written(tmp_path, '\n{"id": "a", "question": "q?", "source": "squad", "about_doc": "x"}\n')
-    )
+    (case,) = read_cases(written(tmp_path, '\n{"id": "a", "question": "q?", "source": "squad", "about_doc": "x"}\n'))
     assert (case.id, case.kind, case.history) == ("a", "", ())
+
+
+def test_only_a_line_feed_ends_a_line(tmp_path: Path) -> None:
+    text = '{"id": "a", "question": "one\u2028two\x85three"}\r\n{"id": "b", "question": "q"}'
+    assert [case.id for case in read_cases(written(tmp_path, text))] == ["a", "b"]
 
 
 def test_history_becomes_messages(tmp_path: Path) -> None:

@@ -31,9 +31,7 @@ Records = dict[str, Record]
 
 
 def passage(number: int, text: str, source: str) -> Passage:
-    return Passage(
-        number=number, text=text, source=source, start=0, end=len(text), pages=(), headings=(), score=0.0
-    )
+    return Passage(number=number, text=text, source=source, start=0, end=len(text), pages=(), headings=(), score=0.0)
 
 
 def good_record(case: Case) -> Record:

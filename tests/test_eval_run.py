@@ -41,9 +41,7 @@ class Run:
 
     def __call__(self, cases: tuple[Case, ...] = CASES) -> list[Record]:
         facts = run_facts(self.chat, MODEL)
-        return run_cases(
-            self.chat, cases, self.file, facts, lambda done, total: self.told.append((done, total))
-        )
+        return run_cases(self.chat, cases, self.file, facts, lambda done, total: self.told.append((done, total)))
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +91,19 @@ def test_nothing_is_generated_twice(run: Run) -> None:
     assert run() == once
     assert len(run.model.prompts) == 3
     assert run.told[-1] == (3, 3)
+
+
+def test_strange_characters_survive_the_file(run: Run) -> None:
+    run.model.answers = ("Cats \u2028 must stay \x85 in a carrier [1].",)
+    once = run()
+    assert "\u2028" in once[2].answer
+    assert run() == once
+    assert len(run.model.prompts) == 3
+
+
+def test_half_a_surrogate_pair_is_written_as_json(run: Run) -> None:
+    (record,) = run((Case(id="odd", question="Who is the \ud800 engineer?"),))
+    assert record.id == "odd"
 
 
 def test_a_killed_run_is_taken_up_where_it_broke_off(run: Run) -> None:

@@ -26,9 +26,7 @@ PETS = "Dogs travel free on the open deck. Cats must stay in a carrier in the lo
 
 
 def passage(number: int, text: str, source: str = "x.md") -> Passage:
-    return Passage(
-        number=number, text=text, source=source, start=0, end=len(text), pages=(), headings=(), score=0.0
-    )
+    return Passage(number=number, text=text, source=source, start=0, end=len(text), pages=(), headings=(), score=0.0)
 
 
 SENT = (passage(1, FERRY, "boats.md"), passage(2, CREW, "crew.txt"), passage(3, PETS, "pets.md"))
@@ -84,12 +82,8 @@ def test_citations(answer: str, recall: float, precision: float | None, validity
 
 
 def test_a_listed_citation_must_quote_its_passage() -> None:
-    good = Record(
-        id="a", answer="214 passengers [1].", passages=SENT, citations=(Cited(number=1, quote=FERRY[:36]),)
-    )
-    bad = Record(
-        id="a", answer="214 passengers [1].", passages=SENT, citations=(Cited(number=1, quote="999"),)
-    )
+    good = Record(id="a", answer="214 passengers [1].", passages=SENT, citations=(Cited(number=1, quote=FERRY[:36]),))
+    bad = Record(id="a", answer="214 passengers [1].", passages=SENT, citations=(Cited(number=1, quote="999"),))
     assert score("citation_validity", case(), good).value == 1.0
     assert score("citation_validity", case(), bad).value == 0.0
 
@@ -162,10 +156,7 @@ def test_refusals_are_recognised_by_their_wording(text: str, refusal: bool) -> N
     ],
 )
 def test_correctness(answer: str, gold: tuple[str, ...], exact: float, f1: float, recall: float) -> None:
-    got = [
-        score(name, case(answers=gold), record(answer)).value
-        for name in ("exact_match", "f1", "answer_recall")
-    ]
+    got = [score(name, case(answers=gold), record(answer)).value for name in ("exact_match", "f1", "answer_recall")]
     assert got == pytest.approx([exact, f1, recall])
 
 
@@ -217,9 +208,7 @@ def test_a_case_to_be_refused_has_no_retrieval_to_score() -> None:
 
 
 def test_claims_keep_the_marker_that_follows_their_full_stop() -> None:
-    found = claims_of(
-        "One boat sails. [1] Two boats stay [2; 3].\nThe documents do not say more.", VERIFIER.grounding
-    )
+    found = claims_of("One boat sails. [1] Two boats stay [2; 3].\nThe documents do not say more.", VERIFIER.grounding)
     assert [(claim.text, claim.numbers) for claim in found] == [
         ("One boat sails.", (1,)),
         ("Two boats stay.", (2, 3)),
@@ -252,9 +241,7 @@ def test_no_cases_and_strange_answers_are_refused() -> None:
 
 
 PIECES = st.lists(
-    st.sampled_from(
-        ["The MV Orrin", "214", "[1]", "[9]", "[1, 3]", ".", "not", "I don't know", "carries", "\n", "“"]
-    )
+    st.sampled_from(["The MV Orrin", "214", "[1]", "[9]", "[1, 3]", ".", "not", "I don't know", "carries", "\n", "“"])
 )
 
 

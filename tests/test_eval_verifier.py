@@ -50,9 +50,7 @@ def test_numbers_negation_and_names(claim: str, evidence: str, supported: bool) 
 
 
 def passage(text: str, *headings: str) -> Passage:
-    return Passage(
-        number=1, text=text, source="x", start=0, end=len(text), pages=(), headings=headings, score=0.0
-    )
+    return Passage(number=1, text=text, source="x", start=0, end=len(text), pages=(), headings=headings, score=0.0)
 
 
 def test_the_right_sentence_of_a_long_text_is_found() -> None:

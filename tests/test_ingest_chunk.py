@@ -1,15 +1,12 @@
 """Chunks: exact offsets, nothing lost, nothing twice, nothing over the embedder's window."""
 
-import functools
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ingest_support import CORPUS, document_of
+from ingest_support import CORPUS, corpus_document, document_of
 
 from ingest.chunk import SPECIAL_TOKENS, ChunkPolicy, chunk_document, embedding_text
 from ingest.embed import Words, open_embedder
-from ingest.parse import parse_bytes
 from ingest.types import Document, TokenCounter
 
 MINILM = open_embedder().counter
@@ -21,13 +18,9 @@ _ODD = (
 )
 TEXTS = st.one_of(
     st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=60),
-    st.lists(st.sampled_from([*"Aé.!?。\n \t|-0'", *_ODD.split(" "), "word ", "Next one. "]), min_size=1).map(
-        "".join
-    ),
+    st.lists(st.sampled_from([*"Aé.!?。\n \t|-0'", *_ODD.split(" "), "word ", "Next one. "]), min_size=1).map("".join),
     st.integers(1, 120).map(lambda count: "Sentence number one is here. " * count),
-    st.sampled_from(
-        ["x" * 5000, "漢" * 900, "한" * 300, "👍🏽" * 200, "é" * 400, "a\u0301" * 700, "1.2.3-" * 150]
-    ),
+    st.sampled_from(["x" * 5000, "漢" * 900, "한" * 300, "👍🏽" * 200, "é" * 400, "a\u0301" * 700, "1.2.3-" * 150]),
     st.integers(1, 60).map(lambda rows: "\n".join(f"row {row} | {row * 7} | ok" for row in range(rows))),
 ).filter(lambda text: bool(text.strip()))
 PARTS = st.lists(
@@ -62,13 +55,13 @@ def check(document: Document, counter: TokenCounter, policy: ChunkPolicy) -> Non
     assert chunk_document(document, counter, policy) == chunks
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(PARTS)
 def test_made_documents_in_the_real_window(parts: list[tuple[str, str, int]]) -> None:
     check(document_of(parts), MINILM, ChunkPolicy(window=WINDOW))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(PARTS, st.integers(8, 40))
 def test_made_documents_in_a_tiny_window(parts: list[tuple[str, str, int]], window: int) -> None:
     check(document_of(parts), MINILM, ChunkPolicy(window=window))
@@ -80,11 +73,6 @@ def test_made_documents_in_a_tiny_window(parts: list[tuple[str, str, int]], wind
 def test_headings_longer_than_the_window(titles: list[str], body: str) -> None:
     parts = [(f"{title} heading " * 40, "title", depth) for depth, title in enumerate(titles)]
     check(document_of([*parts, (body, "text", 0)]), MINILM, ChunkPolicy(window=WINDOW))
-
-
-@functools.cache
-def corpus_document(name: str) -> Document:
-    return parse_bytes((CORPUS / name).read_bytes(), name)
 
 
 @pytest.mark.parametrize("name", sorted(str(p.relative_to(CORPUS)) for p in CORPUS.rglob("*.*")))

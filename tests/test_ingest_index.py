@@ -273,9 +273,7 @@ def test_files_cannot_grow(docs: Path, folder: Path) -> None:
         assert state(index) == before
 
 
-def test_a_write_that_is_under_way_is_not_found(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, docs: Path
-) -> None:
+def test_a_write_that_is_under_way_is_not_found(folder: Path, monkeypatch: pytest.MonkeyPatch, docs: Path) -> None:
     seen: list[list[str]] = []
     real = EdgeStore.flush
 

@@ -57,9 +57,7 @@ def test_what_goes_wrong_in_a_parser_costs_that_file(tmp_path: Path, monkeypatch
 
 def interrupted(tmp_path: Path, how: int) -> "subprocess.CompletedProcess[str]":
     """Signal a run (for Ctrl-C its whole group) while a parser hangs; all children end with it."""
-    docs = write_files(
-        tmp_path / "docs", {"a.md": "First.", "b.md": "Second.", "hangs.md": "x", "z.md": "Last."}
-    )
+    docs = write_files(tmp_path / "docs", {"a.md": "First.", "b.md": "Second.", "hangs.md": "x", "z.md": "Last."})
     script = tmp_path / "script.py"
     script.write_text(HANGING)
     arguments = [sys.executable, str(script), str(docs), str(tmp_path / "index")]

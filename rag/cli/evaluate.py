@@ -18,9 +18,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Measure answers, retrieval and refusals, and gate on them.", no_args_is_help=True)
 
-GateFile = Annotated[
-    Path | None, typer.Option("--gate", help="TOML file of bounds; exit 1 when one is not met.")
-]
+GateFile = Annotated[Path | None, typer.Option("--gate", help="TOML file of bounds; exit 1 when one is not met.")]
 
 
 @app.command()
@@ -41,7 +39,8 @@ def run(
     out: Annotated[
         Path,
         typer.Option(
-            "--out", help="Folder for answers.jsonl, report.json and summary.md; resumed if it has any."
+            "--out",
+            help="Folder for answers.jsonl, report.json, summary.md; the same run goes on, another is replaced.",
         ),
     ] = Path(".rag/eval"),
     gate: GateFile = None,
@@ -90,12 +89,8 @@ def run(
 
 @app.command()
 def score(
-    answers: Annotated[
-        Path, typer.Argument(help="JSONL file: what `rag ask --json` prints plus the case's id.")
-    ],
-    cases: Annotated[
-        list[Path], typer.Option("--cases", help="JSONL file of cases, or a suite; may be repeated.")
-    ],
+    answers: Annotated[Path, typer.Argument(help="JSONL file: what `rag ask --json` prints plus the case's id.")],
+    cases: Annotated[list[Path], typer.Option("--cases", help="JSONL file of cases, or a suite; may be repeated.")],
     gate: GateFile = None,
     json: options.Json = False,
 ) -> None:
@@ -159,9 +154,8 @@ def _save(out: Path, report: Report, checks: tuple[Check, ...]) -> str:
 
     (out / "summary.md").write_text(report_markdown(report, checks), encoding="utf-8")
     target = out / "report.json"
-    target.write_text(
-        json.dumps(report_json(report, checks), ensure_ascii=False, indent=1) + "\n", encoding="utf-8"
-    )
+    text = json.dumps(report_json(report, checks), ensure_ascii=False, indent=1) + "\n"
+    target.write_bytes(text.encode("utf-8", "backslashreplace"))
     return str(target)
 
 
