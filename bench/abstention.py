@@ -52,9 +52,9 @@ def main() -> None:
         target = kinds[chosen] == "answerable"
         model = LogisticRegression(C=10, class_weight="balanced")
         folds = GroupKFold(6)
-        held = cross_val_predict(
-            model, features, target, groups=clusters[chosen], cv=folds, method="predict_proba"
-        )[:, 1]
+        held = cross_val_predict(model, features, target, groups=clusters[chosen], cv=folds, method="predict_proba")[
+            :, 1
+        ]
         weights = model.fit(features, target).coef_[0].round(2)
         print(f"  regression     {auc(held[target], held[~target]):.3f} out of fold, weights {weights}")
 

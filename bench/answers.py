@@ -42,9 +42,7 @@ class Recorder:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--model", default="")
     parser.add_argument("--each", type=int, default=20)
@@ -67,9 +65,7 @@ def main() -> None:
                     seen[answer.stop] += 1
                     gold = [text.casefold() for text in row.get("answers", [])]
                     seen["raw right"] += any(text in model.raw.casefold() for text in gold)
-                    seen["shown right"] += not answer.refused and any(
-                        t in answer.text.casefold() for t in gold
-                    )
+                    seen["shown right"] += not answer.refused and any(t in answer.text.casefold() for t in gold)
                 print(questions, kind, dict(sorted(seen.items())), flush=True)
 
 

@@ -15,9 +15,7 @@ from machine import print_head
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--workers", type=int, default=os.cpu_count())
     arguments = parser.parse_args()
@@ -27,26 +25,18 @@ def main() -> None:
     from ingest.pipeline import ingest
     from ingest.scan import scan
 
-    files = scan([arguments.folder])
+    files = scan([arguments.folder]).files
     size = sum(file.path.stat().st_size for file in files)
     embedder = open_embedder()
-    print_head(
-        data=f"{arguments.folder.name}, {len(files)} files, {size / 1e6:.1f} MB", embedder=embedder.name
-    )
+    print_head(data=f"{arguments.folder.name}, {len(files)} files, {size / 1e6:.1f} MB", embedder=embedder.name)
     with tempfile.TemporaryDirectory() as folder:
         for run in ("first run", "second run, unchanged"):
             with open_index(f"{folder}/index", embedder, create=True) as index:
                 report = ingest([arguments.folder], index, embedder, workers=arguments.workers)
             total = report.seconds["total"]
-            print(
-                f"\n{run}: {total:.2f} s, {report.files / total:.1f} files/s, {size / total / 1e6:.2f} MB/s"
-            )
-            print(
-                f"  documents: {report.added} added, {report.unchanged} unchanged, {len(report.failed)} failed"
-            )
-            print(
-                f"  chunks: {report.chunks}, {report.chunks / total:.1f} chunks/s, coverage {report.coverage}"
-            )
+            print(f"\n{run}: {total:.2f} s, {report.files / total:.1f} files/s, {size / total / 1e6:.2f} MB/s")
+            print(f"  documents: {report.added} added, {report.unchanged} unchanged, {len(report.failed)} failed")
+            print(f"  chunks: {report.chunks}, {report.chunks / total:.1f} chunks/s, coverage {report.coverage}")
             print(f"  seconds: {report.seconds}")
         children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
         print(f"\npeak memory: {report.peak_rss_mb} MB here, {children:.0f} MB in the largest parser process")

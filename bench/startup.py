@@ -33,9 +33,7 @@ def main() -> None:
     for name, code in COMMANDS.items():
         seconds(code)
         found = sorted(seconds(code) for _ in range(runs))
-        print(
-            f"{name:30s} median {statistics.median(found):6.3f} s   min {found[0]:.3f}   max {found[-1]:.3f}"
-        )
+        print(f"{name:30s} median {statistics.median(found):6.3f} s   min {found[0]:.3f}   max {found[-1]:.3f}")
 
 
 if __name__ == "__main__":

@@ -38,6 +38,8 @@ from ingest.types import (
 
 FORMAT_VERSION = "1"
 _CATALOGUE = "catalogue.sqlite3"
+_TIES = 16
+"""Hits beyond the limit that are looked at, so that a tie at the limit is not cut by chance."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -222,19 +224,21 @@ class EdgeIndex:
     ) -> SearchResult:
         """See :meth:`PassageIndex.search`. A chunk that several sources share is shown under the first.
 
-        Chunks of a document that is just being written or replaced are left out.
+        Chunks of a document that is just being written or replaced are left out. Equal scores, which fused ranks
+        often have, are ordered by source and place, so that the same search always gives the same hits.
         """
         chosen = [self.catalogue.find(name) for name in sources] if sources is not None else None
         ids = [item.document_id for item in chosen] if chosen is not None else None
-        result = self.store.search(dense, sparse, mode, limit, ids)
+        result = self.store.search(dense, sparse, mode, limit + _TIES, ids)
         names = self.catalogue.source_of({hit.chunk.document_id for hit in result.hits})
         names |= {item.document_id: item.source for item in chosen or ()}
-        hits = tuple(
+        hits = (
             replace(hit, chunk=replace(hit.chunk, source=names[hit.chunk.document_id]))
             for hit in result.hits
             if hit.chunk.document_id in names
         )
-        return replace(result, hits=hits)
+        ordered = sorted(hits, key=lambda hit: (-hit.score, hit.chunk.source, hit.chunk.start))
+        return replace(result, hits=tuple(ordered[:limit]))
 
 
 def _locked(folder: Path) -> FileLock:

@@ -99,9 +99,7 @@ class _Tags:
         for word in self._words:
             lengths.setdefault(word[:2], set()).add(len(word))
         self._lengths = {start: sorted(sizes, reverse=True) for start, sizes in lengths.items()}
-        self._starts = (
-            re.compile("(?=" + "|".join(map(re.escape, sorted(lengths))) + ")") if lengths else None
-        )
+        self._starts = re.compile("(?=" + "|".join(map(re.escape, sorted(lengths))) + ")") if lengths else None
 
     def possible_in(self, text: str) -> bool:
         """Whether an opening character occurs at all. NFKD shows every one that NFKC does, in one call."""

@@ -181,11 +181,7 @@ def choose_format(
     if requested == "llama-2":
         return Llama2Format(vocabulary, "asked for by name" + _warning("llama-2", chat_template, vocabulary))
     if requested in MARKERS:
-        source = (
-            resources.files("prompts")
-            .joinpath("templates", "formats", f"{requested}.jinja")
-            .read_text("utf-8")
-        )
+        source = resources.files("prompts").joinpath("templates", "formats", f"{requested}.jinja").read_text("utf-8")
         why = "asked for by name" + _warning(requested, chat_template, vocabulary)
         return TemplateFormat(requested, source, vocabulary, why, add_bos=add_bos)
     if requested == "auto" and chat_template and MARKERS["llama-2"] in chat_template:
@@ -197,6 +193,4 @@ def choose_format(
             f"the model {model_name!r} carries no chat template; "
             f"name its format with --prompt-format ({', '.join(MARKERS)})"
         )
-    return TemplateFormat(
-        "template", chat_template, vocabulary, "the model's own chat template", add_bos=add_bos
-    )
+    return TemplateFormat("template", chat_template, vocabulary, "the model's own chat template", add_bos=add_bos)

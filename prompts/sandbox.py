@@ -48,9 +48,7 @@ _FILTERS = frozenset(
 
 def _bounded(size: int) -> None:
     if size > MAX_TEXT:
-        raise TemplateError(
-            f"the chat template builds {size} characters or items, over {MAX_TEXT}; {_REMEDY}"
-        )
+        raise TemplateError(f"the chat template builds {size} characters or items, over {MAX_TEXT}; {_REMEDY}")
 
 
 def _raise_exception(message: str) -> NoReturn:
@@ -119,9 +117,7 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
     def compile_bounded(self, source: str) -> jinja2.Template:
         """The template with a counted step at the head of every loop and macro body."""
         if len(source) > MAX_SOURCE:
-            raise TemplateError(
-                f"the chat template has {len(source)} characters, over {MAX_SOURCE}; {_REMEDY}"
-            )
+            raise TemplateError(f"the chat template has {len(source)} characters, over {MAX_SOURCE}; {_REMEDY}")
         tree = self.parse(source)
         bodies = [block.body for block in tree.find_all(nodes.For)]
         bodies += [block.body for block in tree.find_all(nodes.Macro)]

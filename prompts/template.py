@@ -116,9 +116,7 @@ class ChatTemplate:
                     f"the chat template prints the content of message {index} ({role}) "
                     f"{found.count(index)} times, not once; {_REMEDY}"
                 )
-        return [
-            int(part) if position % 2 else part for position, part in enumerate(cut) if position % 2 or part
-        ]
+        return [int(part) if position % 2 else part for position, part in enumerate(cut) if position % 2 or part]
 
 
 def _split(text: str, token: ControlToken) -> list[Part]:

@@ -85,9 +85,7 @@ class Tokenizer(Protocol):
     def tokenize(self, text: bytes, add_bos: bool, special: bool) -> list[int]:
         """Token ids of UTF-8 text; `special=False` reads control tokens in it as plain text."""
 
-    def detokenize(
-        self, tokens: list[int], prev_tokens: list[int] | None = None, special: bool = False
-    ) -> bytes:
+    def detokenize(self, tokens: list[int], prev_tokens: list[int] | None = None, special: bool = False) -> bytes:
         """Bytes of the tokens; `special=True` shows control tokens in their text form."""
 
     def token_bos(self) -> int:

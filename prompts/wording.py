@@ -67,9 +67,7 @@ def load_wording(path: Path | None = None) -> Wording:
     try:
         table = tomllib.loads(file.read_text("utf-8"))
     except (OSError, ValueError) as error:
-        raise WordingError(
-            f"the wording file {name} cannot be read ({error}); give a UTF-8 TOML file"
-        ) from error
+        raise WordingError(f"the wording file {name} cannot be read ({error}); give a UTF-8 TOML file") from error
     _compare(f"{name} has keys", set(table), frozenset(SLOTS))
     for key, slots in SLOTS.items():
         if not isinstance(table[key], str):

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from ingest.embed import open_embedder
 from ingest.index import open_index
 from prompts.wording import Wording, load_wording
-from rag.citations import AnswerWriter, closest_quote
+from rag.citations import AnswerWriter
 from rag.context import Context, build_context
 from rag.grounding import Grounding
 from rag.llama import LlamaModel
 from rag.model import ChatModel
 from rag.models import find_model
+from rag.quotes import closest_quote
 from rag.retriever import Retrieval, Retriever
 from rag.settings import Settings
 from rag.types import Answer, Citation, History, Sampling, StopReason, Timings, Usage
@@ -111,9 +112,7 @@ class RagChat:
 
     def _generate(self, asked: _Asked, context: Context) -> Iterator[str | Answer]:
         settings = self.settings
-        sampling = Sampling(
-            max_tokens=settings.max_answer_tokens, temperature=settings.temperature, seed=settings.seed
-        )
+        sampling = Sampling(max_tokens=settings.max_answer_tokens, temperature=settings.temperature, seed=settings.seed)
         writer = AnswerWriter(context.passages, self._grounding)
         raw = held = ""
         first_token_ms: float | None = None
@@ -144,7 +143,9 @@ class RagChat:
     ) -> Iterator[str | Answer]:
         """The model refused, or said nothing that a passage supports: quote the sources if they come close."""
         refused = not raw.strip() or self._says_refusal(raw)
-        quote = None if refused else closest_quote(asked.question, raw, context.passages, self._grounding)
+        quote = None
+        if not refused:
+            quote = closest_quote(asked.question, context.passages, self._grounding, self.retriever.similarity)
         if quote is None:
             yield self._wording.refusal
             why = MODEL_REFUSED if refused else NOT_SUPPORTED
@@ -175,9 +176,7 @@ class RagChat:
             citations=citations,
             passages=context.passages if context else (),
             usage=self.model.usage if context else Usage(),
-            timings=Timings(
-                retrieve_ms=asked.retrieve_ms, first_token_ms=first_token_ms, total_ms=self._since(asked)
-            ),
+            timings=Timings(retrieve_ms=asked.retrieve_ms, first_token_ms=first_token_ms, total_ms=self._since(asked)),
             stop=stop,
             prompt=context.prompt if context else None,
         )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from rag.grounding import SUPPORTED, Grounding, sentence_spans
+from rag.grounding import SUPPORTED, Grounding
 from rag.types import Citation, Passage
 
 _MARKER = r"\s*\[\s*\d+(?:\s*[,;]\s*\d+)*\s*\]"
@@ -20,10 +20,6 @@ _COMPLETE = re.compile(
     re.DOTALL,
 )
 """A sentence with its markers. What follows must have begun, and be no marker that still belongs to it."""
-
-
-QUOTABLE = 0.6
-"""Share of the question's terms that a quoted sentence must hold, at least."""
 
 
 class AnswerWriter:
@@ -116,34 +112,3 @@ class AnswerWriter:
                 status="verified" if supported else "unsupported",
             )
         return supported
-
-
-def closest_quote(
-    question: str, said: str, passages: Sequence[Passage], grounding: Grounding
-) -> Citation | None:
-    """The source sentence that holds most of the question's terms, if it holds :data:`QUOTABLE` of them.
-
-    Among equals the one that shares more with what the model ``said`` wins, then the better ranked.
-    """
-    wanted, spoken = grounding.terms(question), grounding.terms(said)
-    best: tuple[float, float] = (QUOTABLE, -1.0)
-    chosen: Citation | None = None
-    for passage in passages:
-        for start, end in sentence_spans(passage.text):
-            body = passage.text[start:end]
-            terms = grounding.terms(body)
-            if not wanted or not terms - wanted:
-                continue
-            score = (len(wanted & terms) / len(wanted), len(spoken & terms) / max(1, len(spoken)))
-            if score > best:
-                best = score
-                chosen = Citation(
-                    number=passage.number,
-                    source=passage.source,
-                    start=passage.start + start,
-                    end=passage.start + end,
-                    quote=body,
-                    pages=passage.pages,
-                    status="verified",
-                )
-    return chosen

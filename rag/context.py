@@ -158,9 +158,7 @@ class _Builder:
         return self._format.build(self.messages(draft))
 
 
-def _ledger(
-    builder: _Builder, draft: _Draft, everything: _Draft, encoded: Encoded
-) -> tuple[LedgerEntry, ...]:
+def _ledger(builder: _Builder, draft: _Draft, everything: _Draft, encoded: Encoded) -> tuple[LedgerEntry, ...]:
     """One entry a part; a token belongs to the part in which it begins, so the counts add up exactly."""
     regions: list[tuple[int, int, LedgerEntry]] = []
     at = encoded.content_spans[0][0]

@@ -95,9 +95,7 @@ def _gpu(settings: Settings) -> tuple[str, bool]:
         return f"this build of llama.cpp can offload; gpu_layers is {settings.gpu_layers}", True
     wanted = settings.gpu_layers > 0
     advice = "reinstall llama-cpp-python with CMAKE_ARGS=-DGGML_CUDA=on (or on macOS for Metal)"
-    return "CPU only" + (
-        f", although gpu_layers is {settings.gpu_layers}: {advice}" if wanted else ""
-    ), not wanted
+    return "CPU only" + (f", although gpu_layers is {settings.gpu_layers}: {advice}" if wanted else ""), not wanted
 
 
 def _index(settings: Settings) -> tuple[str, bool]:

@@ -50,11 +50,7 @@ class Grounding:
         """Largest share (0 to 1) of the question's terms that a single sentence of the texts has."""
         wanted = self.terms(question)
         bodies = (text[start:end] for text in texts for start, end in sentence_spans(text))
-        return (
-            max((len(wanted & self.terms(body)) / len(wanted) for body in bodies), default=0.0)
-            if wanted
-            else 1.0
-        )
+        return max((len(wanted & self.terms(body)) / len(wanted) for body in bodies), default=0.0) if wanted else 1.0
 
     def is_claim(self, sentence: str) -> bool:
         """Whether there is anything in the sentence that could be true or false."""

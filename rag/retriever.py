@@ -95,3 +95,8 @@ class Retriever:
                 )
             )
         return found
+
+    def similarity(self, question: str, texts: Sequence[str]) -> list[float]:
+        """Cosine (-1 to 1) of the question with each text, by the index's embedder."""
+        vectors = self._embedder.encode([question, *texts])
+        return [float(cosine) for cosine in vectors[1:] @ vectors[0]]

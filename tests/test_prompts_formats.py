@@ -72,9 +72,7 @@ def test_smollm2_is_the_template_s_own_ids(smollm2_vocab: llama_cpp.Llama) -> No
         "<|im_start|>system\nBe good.<|im_end|>\n<|im_start|>user\nhi é\U0001f600<|im_end|>\n"
         "<|im_start|>assistant\nHello!<|im_end|>\n<|im_start|>user\nso?<|im_end|>\n<|im_start|>assistant\n"
     )
-    assert list(encoded.token_ids) == smollm2_vocab.tokenize(
-        encoded.text.encode(), add_bos=False, special=True
-    )
+    assert list(encoded.token_ids) == smollm2_vocab.tokenize(encoded.text.encode(), add_bos=False, special=True)
     assert [encoded.text[slice(*span)] for span in encoded.content_spans] == [
         "Be good.",
         "hi é\U0001f600",
@@ -133,9 +131,7 @@ def test_llama2_spans(llama2_vocab: llama_cpp.Llama) -> None:
 
 
 def test_token_starts_point_at_the_token_s_text(llama2_vocab: llama_cpp.Llama) -> None:
-    encoded = chosen("llama-2", llama2_vocab).build(
-        [Message(role="user", content="fares \u8a9e\U0001f600 rose")]
-    )
+    encoded = chosen("llama-2", llama2_vocab).build([Message(role="user", content="fares \u8a9e\U0001f600 rose")])
     ends = (*encoded.token_starts[1:], len(encoded.text))
     shown = [encoded.text[start:end] for start, end in zip(encoded.token_starts, ends, strict=True)]
     assert "".join(shown) == encoded.text
@@ -220,10 +216,7 @@ def test_choice_and_its_reason(
 
 
 def test_llama2_on_another_vocabulary_warns(smollm2_vocab: llama_cpp.Llama) -> None:
-    assert (
-        "warning: the model's vocabulary has no <s>"
-        in chosen("llama-2", smollm2_vocab, chat_template=None).why
-    )
+    assert "warning: the model's vocabulary has no <s>" in chosen("llama-2", smollm2_vocab, chat_template=None).why
 
 
 @pytest.mark.parametrize(
@@ -241,9 +234,7 @@ class Bytes:
     def tokenize(self, text: bytes, add_bos: bool, special: bool) -> list[int]:
         return [1 if byte == ord("~") else byte for byte in text]
 
-    def detokenize(
-        self, tokens: list[int], prev_tokens: list[int] | None = None, special: bool = False
-    ) -> bytes:
+    def detokenize(self, tokens: list[int], prev_tokens: list[int] | None = None, special: bool = False) -> bytes:
         return b"".join({1: b"~", ord("p"): b"?"}.get(token, bytes([token])) for token in tokens)
 
     def token_bos(self) -> int:

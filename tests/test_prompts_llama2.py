@@ -63,9 +63,7 @@ def test_other_orders_are_refused(messages: list[Message], llama2_vocab: llama_c
         encode(messages, llama2_vocab)
 
 
-@pytest.mark.parametrize(
-    "written", [*TAGS, "[ inst ]", "\uff1cs\uff1e", "[IN\u200bST]", "< <SYS>>", "<\u034f/s>"]
-)
+@pytest.mark.parametrize("written", [*TAGS, "[ inst ]", "\uff1cs\uff1e", "[IN\u200bST]", "< <SYS>>", "<\u034f/s>"])
 @pytest.mark.parametrize("index", [0, 1, 2, 3])
 def test_check_names_message_and_tag(written: str, index: int, llama2_vocab: llama_cpp.Llama) -> None:
     contents = ["a", "b", "c", "d"]
@@ -147,9 +145,7 @@ class WithoutEnds:
     def tokenize(self, text: bytes, add_bos: bool, special: bool) -> list[int]:
         return list(text)
 
-    def detokenize(
-        self, tokens: list[int], prev_tokens: list[int] | None = None, special: bool = False
-    ) -> bytes:
+    def detokenize(self, tokens: list[int], prev_tokens: list[int] | None = None, special: bool = False) -> bytes:
         return bytes(tokens)
 
     def token_bos(self) -> int:

@@ -15,9 +15,7 @@ LOOP = "{% for m in messages %}{{ m.role }}:{{ m.content }}<end>{% endfor %}"
 
 
 def template(source: str, bos: ControlToken | None = None) -> ChatTemplate:
-    return ChatTemplate(
-        source, controls=(END, LONGER, WIDE, BOS), bos=bos, bos_text="<bos>", eos_text="<end>"
-    )
+    return ChatTemplate(source, controls=(END, LONGER, WIDE, BOS), bos=bos, bos_text="<bos>", eos_text="<end>")
 
 
 def test_layout_knows_text_from_contents() -> None:
@@ -53,9 +51,7 @@ def test_whitespace_taken_in_by_a_token_is_silent() -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    ("start", "expected"), [("", [BOS]), ("{{ bos_token }}", [BOS]), ("\n<bos>", ["\n", BOS])]
-)
+@pytest.mark.parametrize(("start", "expected"), [("", [BOS]), ("{{ bos_token }}", [BOS]), ("\n<bos>", ["\n", BOS])])
 def test_bos_is_there_once(start: str, expected: list[object]) -> None:
     layout = template(start + LOOP, bos=BOS).layout(("user",))
     assert list(layout) == [*expected, "user:", 0, END]
@@ -68,8 +64,7 @@ def test_bos_of_a_model_that_wants_none_is_the_template_s_alone() -> None:
 @pytest.mark.parametrize(
     "source",
     [
-        "{% if messages[0].role == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}"
-        + LOOP,
+        "{% if messages[0].role == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}" + LOOP,
         "{% for m in messages if m.role != 'system' %}{{ m.content }}{% endfor %}",
     ],
 )

@@ -86,9 +86,7 @@ def test_missing_file(tmp_path: Path) -> None:
     st.lists(st.tuples(HOSTILE, HOSTILE, HOSTILE), max_size=3),
     st.sampled_from([(), ("<table>", "|x|", ">>A<<")]),
 )
-def test_defused_parts_stay_defused_in_their_frame(
-    parts: list[tuple[str, str, str]], tags: tuple[str, ...]
-) -> None:
+def test_defused_parts_stay_defused_in_their_frame(parts: list[tuple[str, str, str]], tags: tuple[str, ...]) -> None:
     wording = load_wording()
     safe = [[defuse(part, tags) for part in passage] for passage in parts]
     framed = [wording.passage(n, text, source, (above,)) for n, (text, source, above) in enumerate(safe, 1)]

@@ -20,9 +20,7 @@ def chat(retriever: Retriever, *answers: str, **changed: object) -> RagChat:
     return RagChat(retriever, ScriptedModel(answers or ("unused",)), settings)
 
 
-def test_an_answer_cites_the_exact_characters_of_its_source(
-    ferry_retriever: Retriever, ferry_index: EdgeIndex
-) -> None:
+def test_an_answer_cites_the_exact_characters_of_its_source(ferry_retriever: Retriever, ferry_index: EdgeIndex) -> None:
     answer = chat(ferry_retriever, "The chief engineer is Marit Solheim.").ask(ENGINEER)
     assert not answer.refused
     assert answer.stop == "end"
@@ -72,9 +70,7 @@ def test_an_invented_answer_is_replaced_by_the_closest_sentence(ferry_retriever:
 
 
 def test_an_invented_answer_is_refused_when_nothing_comes_close(ferry_retriever: Retriever) -> None:
-    answer = chat(ferry_retriever, "The mayor is Bob Tree [1].", min_relevance=0.0).ask(
-        "Who is the mayor of Brae?"
-    )
+    answer = chat(ferry_retriever, "The mayor is Bob Tree [1].", min_relevance=0.0).ask("Who is the mayor of Brae?")
     assert (answer.refused, answer.why) == (True, NOT_SUPPORTED)
     assert "Bob" not in answer.text
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rag.citations import AnswerWriter, closest_quote
+from rag.citations import AnswerWriter
 from rag.grounding import Grounding
 from rag.types import Passage
 
@@ -105,11 +105,3 @@ def test_what_is_shown_does_not_depend_on_how_the_text_arrives(text: str, cuts: 
         writer.feed(text[start:end])
     writer.finish()
     assert writer.text == written(text, 1000).text
-
-
-def test_the_closest_quote_holds_the_questions_words_or_there_is_none() -> None:
-    quote = closest_quote("How many passengers does the Orrin carry?", "", PASSAGES, GROUNDING)
-    assert quote is not None
-    assert quote.quote == "The MV Orrin carries 214 passengers."
-    assert closest_quote("Who is the mayor of the town?", "", PASSAGES, GROUNDING) is None
-    assert closest_quote("Who is it?", "", PASSAGES, GROUNDING) is None

@@ -15,9 +15,7 @@ from rag.types import History
 
 WORDING = load_wording()
 PROSE = st.lists(
-    st.sampled_from(
-        ["The ferry leaves at 06:40. ", "Dogs travel free. ", "E-17 means drag.\n", "word " * 30]
-    ),
+    st.sampled_from(["The ferry leaves at 06:40. ", "Dogs travel free. ", "E-17 means drag.\n", "word " * 30]),
     min_size=1,
     max_size=12,
 ).map("".join)
@@ -116,9 +114,7 @@ def test_nothing_that_we_did_not_write_becomes_a_control_token(
     name: str, question: str, texts: list[str], past: list[str]
 ) -> None:
     assume(question.strip())
-    control = {
-        token.id for token in read_control_tokens(load_llama2() if name == "llama-2" else load_smollm2())
-    }
+    control = {token.id for token in read_control_tokens(load_llama2() if name == "llama-2" else load_smollm2())}
     context = build(name, question, texts, past, 4096, 64)
     harmless = build(name, "q", ["p" for _ in context.passages], ["h" for _ in past], 4096, 64)
     made = sum(id_ in control for id_ in context.prompt.token_ids)

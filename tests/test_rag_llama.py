@@ -94,9 +94,7 @@ def test_a_damaged_model_is_one_clear_line(tmp_path: Path, capfd: pytest.Capture
         ("e.gguf", b"", "not a GGUF"),
     ],
 )
-def test_files_that_are_no_models_are_named(
-    tmp_path: Path, name: str, content: bytes | None, said: str
-) -> None:
+def test_files_that_are_no_models_are_named(tmp_path: Path, name: str, content: bytes | None, said: str) -> None:
     if content is not None:
         (tmp_path / name).write_bytes(content)
     with pytest.raises(ModelError, match=said):

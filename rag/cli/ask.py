@@ -312,9 +312,7 @@ def _print_hits(retrieval: Retrieval) -> None:
     for rank, hit in enumerate(retrieval.hits, start=1):
         chunk = hit.chunk
         page = f", page {', '.join(map(str, chunk.pages))}" if chunk.pages else ""
-        typer.echo(
-            f"{rank}. {safe(chunk.source)}{page}  {safe(' > '.join(chunk.headings))}  ({hit.score:.4f})"
-        )
+        typer.echo(f"{rank}. {safe(chunk.source)}{page}  {safe(' > '.join(chunk.headings))}  ({hit.score:.4f})")
         typer.echo(f"   {safe(' '.join(chunk.text.split())[:300])}\n")
 
 

@@ -60,9 +60,7 @@ def remove(
 
 
 @app.command("verify")
-def verify(
-    index: options.Index = None, embedder: options.Embedder = None, json: options.Json = False
-) -> None:
+def verify(index: options.Index = None, embedder: options.Embedder = None, json: options.Json = False) -> None:
     """Check every stored chunk against its document's text; exit 1 if anything is missing or differs."""
     from ingest.errors import IndexDamagedError
 

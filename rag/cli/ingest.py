@@ -21,9 +21,7 @@ def ingest(
     prune: Annotated[
         bool, typer.Option("--prune", help="Also remove documents whose file is gone from these folders.")
     ] = False,
-    workers: Annotated[
-        Optional[int], typer.Option("--workers", min=1, help="Parser processes [one a core].")
-    ] = None,
+    workers: Annotated[Optional[int], typer.Option("--workers", min=1, help="Parser processes [one a core].")] = None,
     json: options.Json = False,
 ) -> None:
     """Read documents into the index; unchanged files cost nothing."""

@@ -10,16 +10,12 @@ import typer
 if TYPE_CHECKING:
     from rag.settings import Settings
 
-Json = Annotated[
-    bool, typer.Option("--json", help="Print one JSON object on stdout, and nothing else there.")
-]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, and nothing else there.")]
 Index = Annotated[Optional[str], typer.Option("--index", help="Folder of the index [.rag/index].")]
 Embedder = Annotated[
     Optional[str], typer.Option("--embedder", help="Embedding model: a folder, or a name in the local cache.")
 ]
-Model = Annotated[
-    Optional[str], typer.Option("--model", help="GGUF file or alias [the packaged small model].")
-]
+Model = Annotated[Optional[str], typer.Option("--model", help="GGUF file or alias [the packaged small model].")]
 K = Annotated[Optional[int], typer.Option("-k", help="Passages to retrieve, 1 to 100 [5].")]
 Mode = Annotated[Optional[str], typer.Option("--mode", help="hybrid, dense or sparse [hybrid].")]
 Filter = Annotated[
@@ -30,15 +26,9 @@ Batch = Annotated[
     Optional[Path],
     typer.Option("--batch", help='JSONL file with {"id", "question"} a line; prints one JSON object a line.'),
 ]
-Window = Annotated[
-    Optional[int], typer.Option("--context-window", help="Tokens of prompt and answer together [4096].")
-]
-MaxAnswer = Annotated[
-    Optional[int], typer.Option("--max-answer-tokens", help="Tokens kept free for the answer [256].")
-]
-Temperature = Annotated[
-    Optional[float], typer.Option("--temperature", help="0 always takes the likeliest token [0].")
-]
+Window = Annotated[Optional[int], typer.Option("--context-window", help="Tokens of prompt and answer together [4096].")]
+MaxAnswer = Annotated[Optional[int], typer.Option("--max-answer-tokens", help="Tokens kept free for the answer [256].")]
+Temperature = Annotated[Optional[float], typer.Option("--temperature", help="0 always takes the likeliest token [0].")]
 Seed = Annotated[Optional[int], typer.Option("--seed", help="For temperatures above 0 [0].")]
 Threads = Annotated[Optional[int], typer.Option("--threads", help="CPU threads; 0 is one a core [0].")]
 GpuLayers = Annotated[

@@ -83,7 +83,7 @@ def read_batch(file: Path) -> Iterator[dict[str, Any]]:
     from rag.errors import SettingsError
 
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
+        lines = file.read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"{file} cannot be read ({error}): give a UTF-8 JSONL file") from error
     rows = [(number, line) for number, line in enumerate(lines, start=1) if line.strip()]

@@ -30,10 +30,7 @@ def list_models(json: options.Json = False) -> None:
     """The aliases that --model takes, and whether their files are on this machine."""
     from rag.models import PACKAGED
 
-    rows = [
-        {"alias": m.alias, "about": m.about, "file": str(file) if (file := m.file()) else None}
-        for m in PACKAGED
-    ]
+    rows = [{"alias": m.alias, "about": m.about, "file": str(file) if (file := m.file()) else None} for m in PACKAGED]
     if json:
         emit({"models": rows})
         return
