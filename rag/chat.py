@@ -13,7 +13,6 @@ from ingest.index import open_index
 from prompts.wording import Wording, load_wording
 from rag.citations import AnswerWriter
 from rag.context import Context, build_context
-from rag.grounding import Grounding
 from rag.llama import LlamaModel
 from rag.model import ChatModel
 from rag.models import find_model
@@ -21,12 +20,13 @@ from rag.quotes import closest_quote
 from rag.retriever import Retrieval, Retriever
 from rag.settings import Settings
 from rag.types import Answer, Citation, History, Sampling, StopReason, Timings, Usage
+from rag.verifier import Verifier
 
 OFF_DOCUMENTS = "nothing in the documents comes close to this question"
 MODEL_REFUSED = "the model found no answer in the passages"
 NOT_SUPPORTED = "no passage supports what the model said"
 QUOTED = "no passage supports what the model said; this is the sentence that comes closest to the question"
-UNSUPPORTED = "no passage supports: "
+LEFT_OUT = "left out, for no passage supports it: "
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +58,7 @@ class RagChat:
         self.model = model
         self.settings = settings or Settings()
         self._wording = wording or load_wording()
-        self._grounding = Grounding()
+        self._verifier = Verifier()
 
     @classmethod
     def from_settings(cls, settings: Settings) -> RagChat:
@@ -113,28 +113,25 @@ class RagChat:
     def _generate(self, asked: _Asked, context: Context) -> Iterator[str | Answer]:
         settings = self.settings
         sampling = Sampling(max_tokens=settings.max_answer_tokens, temperature=settings.temperature, seed=settings.seed)
-        writer = AnswerWriter(context.passages, self._grounding)
-        raw = held = ""
+        writer = AnswerWriter(context.passages, self._verifier)
+        raw = ""
         first_token_ms: float | None = None
         with closing(self.model.stream(context.prompt, sampling)) as pieces:
             for piece in pieces:
                 if first_token_ms is None:
                     first_token_ms = self._since(asked)
                 raw += piece
-                held += writer.feed(piece)
-                if writer.grounded and held:
-                    yield held
-                    held = ""
+                if shown := writer.feed(piece):
+                    yield shown
                 if writer.repeats or self._says_refusal(raw):
                     break
             else:
-                held += writer.finish()
-        if not writer.grounded:
+                if shown := writer.finish():
+                    yield shown
+        if not writer.text:
             yield from self._fall_back(asked, context, raw, first_token_ms)
             return
-        if held:
-            yield held
-        why = UNSUPPORTED + " / ".join(writer.unsupported) if writer.unsupported else ""
+        why = LEFT_OUT + " / ".join(writer.unsupported) if writer.unsupported else ""
         stop: StopReason = "end" if self.model.finished or writer.repeats else "length"
         yield self._answer(asked, context, writer.text, writer.citations, why, stop, first_token_ms)
 
@@ -145,7 +142,7 @@ class RagChat:
         refused = not raw.strip() or self._says_refusal(raw)
         quote = None
         if not refused:
-            quote = closest_quote(asked.question, context.passages, self._grounding, self.retriever.similarity)
+            quote = closest_quote(asked.question, context.passages, self._verifier.grounding, self.retriever.similarity)
         if quote is None:
             yield self._wording.refusal
             why = MODEL_REFUSED if refused else NOT_SUPPORTED

@@ -1,8 +1,8 @@
-"""Answers sentence by sentence: each is checked against the passages before it is shown.
+"""Answers sentence by sentence: each is checked against the passages, and shown only if one supports it.
 
-A marker ``[n]`` that names no passage is dropped. A sentence without a marker gets that of the passage which
-supports it, if one does. Each citation carries the exact characters of its source that come closest to the
-sentence. Markers end up behind their sentence.
+A marker ``[n]`` that names no passage is dropped, and one that names the wrong passage is replaced. A sentence without
+a marker gets that of the passage that supports it. Each citation carries the exact characters of its source that come
+closest to the sentence. Markers end up behind their sentence.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from rag.grounding import SUPPORTED, Grounding
-from rag.types import Citation, Passage
+from rag.types import Citation, CitationStatus, Passage
+from rag.verifier import Verifier
 
 _MARKER = r"\s*\[\s*\d+(?:\s*[,;]\s*\d+)*\s*\]"
 _MARKERS = re.compile(_MARKER)
@@ -21,20 +21,26 @@ _COMPLETE = re.compile(
 )
 """A sentence with its markers. What follows must have begun, and be no marker that still belongs to it."""
 
+SHOWN = 0.6
+"""Least probability of support with which a sentence is shown.
+
+On 593 human-labelled claims 84% of what reaches it is supported, and 72% of what is supported reaches it.
+"""
+
 
 class AnswerWriter:
-    """Text of a model goes in piece by piece; checked sentences come out, and add up to ``text``.
+    """Text of a model goes in piece by piece; supported sentences come out, and add up to ``text``.
 
-    ``unsupported``: the sentences that no passage supports. ``repeats``: a sentence came a second time; a model
-    that has begun to loop says nothing new, and the repetition is not shown.
+    ``unsupported``: the sentences that were left out. ``repeats``: a sentence came a second time; a model that has
+    begun to loop says nothing new, and the repetition is left out too.
     """
 
-    def __init__(self, passages: Sequence[Passage], grounding: Grounding) -> None:
+    def __init__(self, passages: Sequence[Passage], verifier: Verifier) -> None:
         self.text = ""
         self.unsupported: list[str] = []
         self.repeats = False
         self._passages = {passage.number: passage for passage in passages}
-        self._grounding = grounding
+        self._verifier = verifier
         self._citations: dict[tuple[int, int, int], Citation] = {}
         self._said: set[str] = set()
         self._pending = ""
@@ -44,13 +50,8 @@ class AnswerWriter:
         """In order of appearance, each place once."""
         return tuple(self._citations.values())
 
-    @property
-    def grounded(self) -> bool:
-        """Whether a passage supports at least one sentence so far."""
-        return any(citation.status == "verified" for citation in self._citations.values())
-
     def feed(self, piece: str) -> str:
-        """Take a piece of the model's text; returns the sentences that it completes."""
+        """Take a piece of the model's text; returns what of the sentences that it completes is supported."""
         self._pending += piece
         shown = ""
         while complete := _COMPLETE.match(self._pending):
@@ -64,51 +65,56 @@ class AnswerWriter:
         return self._settle(rest) if rest.strip() else ""
 
     def _settle(self, sentence: str) -> str:
-        """The sentence as it is shown, its citations recorded."""
+        """The sentence with its markers, or nothing if no passage supports it."""
         body = _MARKERS.sub("", sentence)
         claim = body.strip()
-        if self._grounding.is_claim(claim):
-            key = " ".join(claim.casefold().split())
-            if key in self._said:
-                self.repeats = True
-                return ""
-            self._said.add(key)
-            cited = re.findall(r"\d+", "".join(_MARKERS.findall(sentence)))
-            body += "".join(f" [{number}]" for number in self._attribute(claim, cited))
+        key = " ".join(claim.casefold().split())
+        if not self._verifier.grounding.is_claim(claim):
+            return ""
+        if key in self._said:
+            self.repeats = True
+            return ""
+        self._said.add(key)
+        numbers = self._cite(claim, {int(n) for n in re.findall(r"\d+", "".join(_MARKERS.findall(sentence)))})
+        if not numbers:
+            self.unsupported.append(claim)
+            return ""
+        body += "".join(f" [{number}]" for number in numbers)
         if not self.text:
             body = body.lstrip()
         self.text += body
         return body
 
-    def _attribute(self, claim: str, cited: Sequence[str]) -> list[int]:
-        """Record a citation for each passage that the claim names, or for the one that supports it best."""
-        numbers = [n for n in dict.fromkeys(map(int, cited)) if n in self._passages]
-        if numbers:
-            supported = [self._cite(claim, self._passages[number]) for number in numbers]
-            if not any(supported):
-                self.unsupported.append(claim)
-            return numbers
-        scores = {n: self._grounding.closest(claim, p.text).score for n, p in self._passages.items()}
-        best = max(scores, key=scores.__getitem__, default=None)
-        if best is None or scores[best] < SUPPORTED:
-            self.unsupported.append(claim)
-            return []
-        self._cite(claim, self._passages[best])
-        return [best]
+    def _cite(self, claim: str, named: set[int]) -> list[int]:
+        """Record where the claim is supported: in the passages that it names, else in the one that does it best."""
+        support = {
+            number: self._verifier.verify(claim, passage.text, " ".join(passage.headings)).p_supported
+            for number, passage in self._passages.items()
+        }
+        numbers = [number for number in support if number in named and support[number] >= SHOWN]
+        status: CitationStatus = "verified"
+        if not numbers:
+            best = max(support, key=support.__getitem__, default=None)
+            if best is None or support[best] < SHOWN:
+                return []
+            numbers = [best]
+            status = "corrected" if named else "verified"
+        for number in numbers:
+            self._record(claim, self._passages[number], status)
+        return numbers
 
-    def _cite(self, claim: str, passage: Passage) -> bool:
-        found = self._grounding.closest(claim, passage.text)
-        supported = found.score >= SUPPORTED
+    def _record(self, claim: str, passage: Passage, status: CitationStatus) -> None:
+        found = self._verifier.grounding.closest(claim, passage.text)
         start, end = (found.start, found.end) if found.score else (0, len(passage.text))
-        key = (passage.number, start, end)
-        if supported or key not in self._citations:
-            self._citations[key] = Citation(
+        self._citations.setdefault(
+            (passage.number, start, end),
+            Citation(
                 number=passage.number,
                 source=passage.source,
                 start=passage.start + start,
                 end=passage.start + end,
                 quote=passage.text[start:end],
                 pages=passage.pages,
-                status="verified" if supported else "unsupported",
-            )
-        return supported
+                status=status,
+            ),
+        )

@@ -1,8 +1,8 @@
-"""Is a claim supported by a passage? A lexical check, the same for chat and for evaluation.
+"""What a claim has in common with a text: terms, and the sentence that comes closest.
 
-The score of a claim against one sentence of evidence is the share of the claim's content terms (stemmed, without
-stop words) that the sentence has, and 0 when the claim holds a number that the sentence lacks. It sees no
-negation and no swapped roles: a supported claim by this measure is one that a source sentence comes close to.
+The score of a claim against a sentence is the share of the claim's content terms (stemmed, without stop words) that the
+sentence has, and 0 when the claim holds a number that the sentence lacks. Whether that amounts to support is judged in
+:mod:`rag.verifier`, the same for chat and for evaluation.
 """
 
 from __future__ import annotations
@@ -13,9 +13,6 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from ingest.edge import Bm25
-
-SUPPORTED = 0.6
-"""A claim with at least this share of its terms in one or two neighbouring sentences counts as supported."""
 
 _NUMBER = re.compile(r"\d+(?:[.,:]\d+)*")
 _SENTENCE = re.compile(r"[^\s].*?(?:[.!?]+[\"'”’)\]]*(?=\s)|(?=\n)|$)", re.DOTALL)

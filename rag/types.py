@@ -7,7 +7,8 @@ from typing import Literal
 
 from prompts.types import Message, Prompt
 
-CitationStatus = Literal["verified", "unsupported"]
+CitationStatus = Literal["verified", "corrected"]
+"""The passage supports the sentence; it does, but the model had named another passage, or none that there is."""
 StopReason = Literal["end", "length", "quoted", "refused"]
 """The model ended; the token limit did; its words were replaced by a quoted sentence; it was refused."""
 
@@ -36,8 +37,8 @@ class Passage:
 class Citation:
     """A place that an answer rests on: ``quote`` is the text of ``source`` from ``start`` to ``end``, exactly.
 
-    ``status``: "verified" when the quote supports the sentence that cites it (:mod:`rag.grounding`), else
-    "unsupported".
+    The quote comes closest to the sentence that cites it; that the passage supports the sentence has been checked
+    (:mod:`rag.verifier`).
     """
 
     number: int

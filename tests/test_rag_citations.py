@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rag.citations import AnswerWriter
-from rag.grounding import Grounding
 from rag.types import Passage
+from rag.verifier import Verifier
 
 TEXTS = (
     "The chief engineer is Marit Solheim. She joined in 2004.",
@@ -25,59 +25,61 @@ PASSAGES = tuple(
     )
     for number, text in enumerate(TEXTS, start=1)
 )
-GROUNDING = Grounding()
+VERIFIER = Verifier()
 
 
 def written(text: str, size: int = 3) -> AnswerWriter:
-    writer = AnswerWriter(PASSAGES, GROUNDING)
+    writer = AnswerWriter(PASSAGES, VERIFIER)
     shown = "".join(writer.feed(text[i : i + size]) for i in range(0, len(text), size)) + writer.finish()
     assert shown == writer.text
     return writer
 
 
+ORRIN = "The Orrin carries 214 passengers."
+
+
 @pytest.mark.parametrize(
-    ("said", "shown", "cited", "unsupported"),
+    ("said", "shown", "cited", "left_out"),
     [
-        ("The Orrin carries 214 passengers.", "The Orrin carries 214 passengers. [2]", [2], []),
-        ("The Orrin carries 214 passengers [2].", "The Orrin carries 214 passengers. [2]", [2], []),
-        ("The Orrin carries 214 passengers. [2]", "The Orrin carries 214 passengers. [2]", [2], []),
-        ("The Orrin carries 214 passengers [7].", "The Orrin carries 214 passengers. [2]", [2], []),
-        ("It flies to the moon [9].", "It flies to the moon.", [], ["It flies to the moon."]),
+        (ORRIN, f"{ORRIN} [2]", [2], []),
+        ("The Orrin carries 214 passengers [2].", f"{ORRIN} [2]", [2], []),
+        (f"{ORRIN} [2]", f"{ORRIN} [2]", [2], []),
+        ("The Orrin carries 214 passengers [7].", f"{ORRIN} [2]", [2], []),
+        ("The Orrin carries 214 passengers [1].", f"{ORRIN} [2]", [2], []),
+        ("It flies to the moon [9].", "", [], ["It flies to the moon."]),
+        ("The Orrin carries 999 passengers [2].", "", [], ["The Orrin carries 999 passengers."]),
+        ("The Orrin does not carry 214 passengers [2].", "", [], ["The Orrin does not carry 214 passengers."]),
         (
-            "The Orrin carries 999 passengers [2].",
-            "The Orrin carries 999 passengers. [2]",
-            [2],
-            ["The Orrin carries 999 passengers."],
-        ),
-        (
-            "Marit Solheim is chief engineer. [1] The Orrin was launched in 1987 [2].",
-            "Marit Solheim is chief engineer. [1] The Orrin was launched in 1987. [2]",
+            "Marit Solheim is the chief engineer. [1] The Orrin was launched in 1987 [2].",
+            "Marit Solheim is the chief engineer. [1] The Orrin was launched in 1987. [2]",
             [1, 2],
             [],
         ),
         (
-            "Facts:\n- Marit Solheim is chief engineer\n- the Orrin carries 214 passengers",
-            "Facts:\n- Marit Solheim is chief engineer [1]\n- the Orrin carries 214 passengers [2]",
+            "Facts:\n- Marit Solheim is the chief engineer\n- She flies to the moon\n- "
+            "The Orrin carries 214 passengers",
+            "- Marit Solheim is the chief engineer [1]\n- The Orrin carries 214 passengers [2]",
             [1, 2],
-            ["Facts:"],
+            ["Facts:", "- She flies to the moon"],
         ),
-        ("Launched at Tollan in 1987 [1, 2].", "Launched at Tollan in 1987. [1] [2]", [1, 2], []),
         ("", "", [], []),
+        ("[1] [2]", "", [], []),
     ],
 )
-def test_markers_are_checked_and_missing_ones_added(
-    said: str, shown: str, cited: list[int], unsupported: list[str]
+def test_only_supported_sentences_are_shown_with_checked_markers(
+    said: str, shown: str, cited: list[int], left_out: list[str]
 ) -> None:
     for size in (1, 2, 5, 1000):
         writer = written(said, size)
         assert writer.text == shown
         assert [citation.number for citation in writer.citations] == cited
-        assert writer.unsupported == unsupported
+        assert writer.unsupported == left_out
 
 
-def test_a_false_number_is_not_verified() -> None:
-    (citation,) = written("The Orrin carries 999 passengers [2].").citations
-    assert citation.status == "unsupported"
+@pytest.mark.parametrize(("marker", "status"), [("", "verified"), (" [2]", "verified"), (" [1]", "corrected")])
+def test_a_citation_says_whether_the_model_named_its_passage(marker: str, status: str) -> None:
+    (citation,) = written(f"The Orrin carries 214 passengers{marker}.").citations
+    assert (citation.number, citation.status) == (2, status)
 
 
 def test_a_model_that_loops_is_cut_at_the_first_repetition() -> None:
@@ -99,7 +101,7 @@ def test_every_citation_resolves_to_the_exact_characters_of_a_passage(parts: lis
 
 @given(st.text(alphabet="ab .!?[]12\n", max_size=80), st.lists(st.integers(1, 79), max_size=6))
 def test_what_is_shown_does_not_depend_on_how_the_text_arrives(text: str, cuts: list[int]) -> None:
-    writer = AnswerWriter(PASSAGES, GROUNDING)
+    writer = AnswerWriter(PASSAGES, VERIFIER)
     borders = [0, *sorted(min(cut, len(text)) for cut in cuts), len(text)]
     for start, end in pairwise(borders):
         writer.feed(text[start:end])

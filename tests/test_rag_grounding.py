@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rag.grounding import SUPPORTED, Grounding, sentence_spans
+from rag.grounding import Grounding, sentence_spans
 
 TEXT = "The chief engineer is Marit Solheim. She joined in 2004.\nThe MV Orrin carries 214 passengers."
 
@@ -15,7 +15,7 @@ def grounding() -> Grounding:
 
 
 @pytest.mark.parametrize(
-    ("claim", "supported", "quote"),
+    ("claim", "close", "quote"),
     [
         ("Marit Solheim is the chief engineer.", True, "The chief engineer is Marit Solheim."),
         ("The Orrin can carry 214 passengers [3].", True, "The MV Orrin carries 214 passengers."),
@@ -29,11 +29,11 @@ def grounding() -> Grounding:
     ],
 )
 def test_a_claim_is_traced_to_the_sentence_that_says_it(
-    grounding: Grounding, claim: str, supported: bool, quote: str
+    grounding: Grounding, claim: str, close: bool, quote: str
 ) -> None:
     found = grounding.closest(claim, TEXT)
-    assert (found.score >= SUPPORTED) is supported
-    if supported:
+    assert (found.score >= 0.6) is close
+    if close:
         assert TEXT[found.start : found.end] == quote
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 import typer
 
 from rag.cli import options
-from rag.cli.output import answer_json, emit, note, print_sources, progress, read_batch, safe
+from rag.cli.output import answer_json, emit, note, print_sources, progress, read_batch, safe, waiting
 
 if TYPE_CHECKING:
     from prompts.types import Prompt
@@ -224,13 +224,15 @@ def _chat(settings: Settings, *, vocabulary_only: bool = False) -> Iterator[RagC
 def _stream(chat_: RagChat, question: str, history: History = ()) -> Answer:
     from rag.types import Answer
 
-    for piece in chat_.stream(question, history):
-        if isinstance(piece, Answer):
-            typer.echo()
-            print_sources(piece)
-            return piece
+    pieces = iter(chat_.stream(question, history))
+    with waiting("reading the passages"):
+        piece = next(pieces)
+    while not isinstance(piece, Answer):
         typer.echo(safe(piece), nl=False)
-    raise AssertionError("a stream ends with its answer")
+        piece = next(pieces)
+    typer.echo()
+    print_sources(piece)
+    return piece
 
 
 def _converse(chat_: RagChat) -> None:

@@ -59,14 +59,13 @@ def print_sources(answer: Answer) -> None:
     if answer.stop == "length":
         note("cut off: raise --max-answer-tokens for a longer answer")
     if answer.why:
-        note(f"warning: {safe(answer.why)}")
+        note(f"note: {safe(answer.why)}")
     if not answer.citations:
         return
     typer.echo("\nSources")
     for citation in answer.citations:
         typer.echo(f"  [{citation.number}] {safe(place(citation, answer))}")
-        doubt = "" if citation.status == "verified" else f" ({citation.status})"
-        typer.echo(f'      "{safe(" ".join(citation.quote.split()))}"{doubt}')
+        typer.echo(f'      "{safe(" ".join(citation.quote.split()))}"')
 
 
 def place(citation: Citation, answer: Answer) -> str:
@@ -99,6 +98,18 @@ def read_batch(file: Path) -> Iterator[dict[str, Any]]:
             raise SettingsError(f'{file}, line {number}: expected {{"id": ..., "question": "..."}}')
         checked.append(row)
     return iter(checked)
+
+
+@contextmanager
+def waiting(text: str) -> Iterator[None]:
+    """A spinner on a terminal for as long as there is nothing to show; nothing elsewhere."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status(text):
+        yield
 
 
 @contextmanager
