@@ -8,7 +8,7 @@ from rag.errors import SettingsError
 
 QUESTIONS = (
     "How many months between annual inspections?",
-    "What does an HTTP DELETE on readings do?",
+    "What does a red light on the station mean?",
     "What is the capital of Australia?",
 )
 

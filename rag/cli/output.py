@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -59,7 +60,7 @@ def print_sources(answer: Answer) -> None:
     if answer.stop == "length":
         note("cut off: raise --max-answer-tokens for a longer answer")
     if answer.why:
-        note(f"note: {safe(answer.why)}")
+        note(shorten(f"note: {safe(answer.why)}", width=240, placeholder=" ..."))
     if not answer.citations:
         return
     typer.echo("\nSources")
