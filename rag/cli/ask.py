@@ -12,6 +12,8 @@ import typer
 from rag.cli import options
 from rag.cli.output import answer_json, emit, note, print_sources, progress, read_batch, safe, waiting
 
+Flags = dict[str, Any]
+
 if TYPE_CHECKING:
     from prompts.types import Prompt
     from rag.chat import RagChat
@@ -21,18 +23,19 @@ if TYPE_CHECKING:
     from rag.types import Answer, History
 
 
+@options.takes_settings(*options.SEARCH)
 def search(
     query: Annotated[Optional[str], typer.Argument(help="What to look for.")] = None,
-    index: options.Index = None,
-    embedder: options.Embedder = None,
-    k: options.K = None,
-    mode: options.Mode = None,
     filter_: options.Filter = None,
     batch: options.Batch = None,
     json: options.Json = False,
+    *,
+    flags: Flags,
 ) -> None:
     """Show the passages that match best, without asking a model."""
-    settings = options.settings(index=index, embedder=embedder, k=k, mode=mode)
+    from rag.settings import resolve
+
+    settings = resolve(flags).settings
     only = options.sources(filter_)
     queries = _questions(query, batch)
     with _retriever(settings) as retriever:
@@ -46,41 +49,21 @@ def search(
             _print_hits(retrieval)
 
 
+@options.takes_settings(*options.GENERATE)
 def ask(
     question: Annotated[Optional[str], typer.Argument(help="The question.")] = None,
-    index: options.Index = None,
-    embedder: options.Embedder = None,
-    model: options.Model = None,
-    k: options.K = None,
-    mode: options.Mode = None,
     show_prompt: Annotated[
         bool, typer.Option("--show-prompt", help="Print the exact prompt on stderr before the answer.")
     ] = False,
     batch: options.Batch = None,
-    context_window: options.Window = None,
-    max_answer_tokens: options.MaxAnswer = None,
-    temperature: options.Temperature = None,
-    seed: options.Seed = None,
-    threads: options.Threads = None,
-    gpu_layers: options.GpuLayers = None,
-    prompt_format: options.Format = None,
     json: options.Json = False,
+    *,
+    flags: Flags,
 ) -> None:
     """Answer a question from the documents, with sources, or say that they don't answer it."""
-    settings = options.settings(
-        index=index,
-        embedder=embedder,
-        model=model,
-        k=k,
-        mode=mode,
-        context_window=context_window,
-        max_answer_tokens=max_answer_tokens,
-        temperature=temperature,
-        seed=seed,
-        threads=threads,
-        gpu_layers=gpu_layers,
-        prompt_format=prompt_format,
-    )
+    from rag.settings import resolve
+
+    settings = resolve(flags).settings
     questions = _questions(question, batch)
     with _chat(settings) as chat_:
         if batch:
@@ -100,63 +83,28 @@ def ask(
         _stream(chat_, text)
 
 
-def chat(
-    index: options.Index = None,
-    embedder: options.Embedder = None,
-    model: options.Model = None,
-    k: options.K = None,
-    mode: options.Mode = None,
-    context_window: options.Window = None,
-    max_answer_tokens: options.MaxAnswer = None,
-    temperature: options.Temperature = None,
-    seed: options.Seed = None,
-    threads: options.Threads = None,
-    gpu_layers: options.GpuLayers = None,
-    prompt_format: options.Format = None,
-) -> None:
+@options.takes_settings(*options.GENERATE)
+def chat(*, flags: Flags) -> None:
     """A conversation at the terminal: /new forgets it, /sources and /why explain the last answer, /quit ends."""
-    settings = options.settings(
-        index=index,
-        embedder=embedder,
-        model=model,
-        k=k,
-        mode=mode,
-        context_window=context_window,
-        max_answer_tokens=max_answer_tokens,
-        temperature=temperature,
-        seed=seed,
-        threads=threads,
-        gpu_layers=gpu_layers,
-        prompt_format=prompt_format,
-    )
+    from rag.settings import resolve
+
+    settings = resolve(flags).settings
     with _chat(settings) as chat_:
         note("Ask away. /new starts over, /sources and /why explain the last answer, /quit ends.")
         _converse(chat_)
 
 
+@options.takes_settings(*options.GENERATE)
 def prompt(
     question: Annotated[str, typer.Argument(help="The question.")],
-    index: options.Index = None,
-    embedder: options.Embedder = None,
-    model: options.Model = None,
-    k: options.K = None,
-    mode: options.Mode = None,
-    context_window: options.Window = None,
-    max_answer_tokens: options.MaxAnswer = None,
-    prompt_format: options.Format = None,
     json: options.Json = False,
+    *,
+    flags: Flags,
 ) -> None:
     """Show the exact prompt of a question, what it costs and what was left out, without generating."""
-    settings = options.settings(
-        index=index,
-        embedder=embedder,
-        model=model,
-        k=k,
-        mode=mode,
-        context_window=context_window,
-        max_answer_tokens=max_answer_tokens,
-        prompt_format=prompt_format,
-    )
+    from rag.settings import resolve
+
+    settings = resolve(flags).settings
     with _chat(settings, vocabulary_only=True) as chat_:
         _, context = chat_.prepare(question)
         if json:
@@ -165,15 +113,18 @@ def prompt(
             _print_prompt(context, chat_)
 
 
+@options.takes_settings("model")
 def demo(
     index: Annotated[str, typer.Option("--index", help="Folder of the demo's index.")] = ".rag/demo",
-    model: options.Model = None,
+    *,
+    flags: Flags,
 ) -> None:
     """Ingest the sample handbook and ask it three questions: two that it answers, one that it does not."""
     from rag.cli.ingest import print_report, run
     from rag.demo import QUESTIONS, corpus_folder
+    from rag.settings import resolve
 
-    settings = options.settings(index=index, model=model)
+    settings = resolve({"index": index} | flags).settings
     print_report(run([corpus_folder()], settings.index, settings.embedder), settings.index)
     with _chat(settings) as chat_:
         for question in QUESTIONS:

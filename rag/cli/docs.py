@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from rag.cli import options
 from rag.cli.output import emit, safe
+
+Flags = dict[str, Any]
 
 if TYPE_CHECKING:
     from ingest.index import EdgeIndex
@@ -29,9 +31,12 @@ def _index(settings: Settings) -> Iterator[EdgeIndex]:
 
 
 @app.command("list")
-def list_(index: options.Index = None, embedder: options.Embedder = None, json: options.Json = False) -> None:
+@options.takes_settings(*options.INDEX)
+def list_(json: options.Json = False, *, flags: Flags) -> None:
     """Every document with its chunks and its size."""
-    settings = options.settings(index=index, embedder=embedder)
+    from rag.settings import resolve
+
+    settings = resolve(flags).settings
     with _index(settings) as opened:
         documents = opened.documents()
     if json:
@@ -43,14 +48,17 @@ def list_(index: options.Index = None, embedder: options.Embedder = None, json: 
 
 
 @app.command("remove")
+@options.takes_settings(*options.INDEX)
 def remove(
     source: Annotated[str, typer.Argument(help="A source, or the unique end of one.")],
-    index: options.Index = None,
-    embedder: options.Embedder = None,
     json: options.Json = False,
+    *,
+    flags: Flags,
 ) -> None:
     """Remove one document from the index; its file is left alone."""
-    with _index(options.settings(index=index, embedder=embedder)) as opened:
+    from rag.settings import resolve
+
+    with _index(resolve(flags).settings) as opened:
         document = opened.catalogue.find(source)
         opened.remove([document.source])
     if json:
@@ -60,11 +68,13 @@ def remove(
 
 
 @app.command("verify")
-def verify(index: options.Index = None, embedder: options.Embedder = None, json: options.Json = False) -> None:
+@options.takes_settings(*options.INDEX)
+def verify(json: options.Json = False, *, flags: Flags) -> None:
     """Check every stored chunk against its document's text; exit 1 if anything is missing or differs."""
     from ingest.errors import IndexDamagedError
+    from rag.settings import resolve
 
-    settings = options.settings(index=index, embedder=embedder)
+    settings = resolve(flags).settings
     try:
         with _index(settings) as opened:
             documents = opened.documents()
@@ -81,24 +91,25 @@ def verify(index: options.Index = None, embedder: options.Embedder = None, json:
         raise typer.Exit(1)
 
 
+@options.takes_settings(*options.INDEX, "k")
 def why_not(
     source: Annotated[str, typer.Argument(help="A source, or the unique end of one.")],
     text: Annotated[str, typer.Argument(help="A text that you expected to be found.")],
-    index: options.Index = None,
-    embedder: options.Embedder = None,
-    k: options.K = None,
     question: Annotated[
         str, typer.Option("--question", help="Rank the text for this question [the text itself].")
     ] = "",
     json: options.Json = False,
+    *,
+    flags: Flags,
 ) -> None:
     """Say where a text was lost: not parsed, not in a chunk, not indexed, or ranked too low. Exit 1 if lost."""
     from ingest.embed import open_embedder
     from ingest.index import open_index
     from rag.retriever import Retriever
+    from rag.settings import resolve
     from rag.whynot import explain
 
-    settings = options.settings(index=index, embedder=embedder, k=k)
+    settings = resolve(flags).settings
     encoder = open_embedder(settings.embedder)
     with open_index(settings.index, encoder) as opened:
         found = explain(opened, Retriever(opened, encoder), source, text, question or text, settings.k)

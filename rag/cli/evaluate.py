@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -22,20 +22,9 @@ GateFile = Annotated[Path | None, typer.Option("--gate", help="TOML file of boun
 
 
 @app.command()
+@options.takes_settings(*options.GENERATE)
 def run(
     cases: Annotated[list[Path], typer.Argument(help="JSONL files of cases, or suites (.toml).")],
-    index: options.Index = None,
-    embedder: options.Embedder = None,
-    model: options.Model = None,
-    k: options.K = None,
-    mode: options.Mode = None,
-    context_window: options.Window = None,
-    max_answer_tokens: options.MaxAnswer = None,
-    temperature: options.Temperature = None,
-    seed: options.Seed = None,
-    threads: options.Threads = None,
-    gpu_layers: options.GpuLayers = None,
-    prompt_format: options.Format = None,
     out: Annotated[
         Path,
         typer.Option(
@@ -45,6 +34,8 @@ def run(
     ] = Path(".rag/eval"),
     gate: GateFile = None,
     json: options.Json = False,
+    *,
+    flags: dict[str, Any],
 ) -> None:
     """Answer every case, score the answers, and check the gate."""
     from eval.cases import read_suite
@@ -54,26 +45,13 @@ def run(
     from rag.chat import RagChat, open_model
     from rag.models import find_model
     from rag.retriever import Retriever
+    from rag.settings import resolve
     from rag.verifier import Verifier
 
     verifier = Verifier()
     bounds = _gate(gate, verifier)
     suite = read_suite(cases)
-    flags = {
-        "index": index,
-        "embedder": embedder,
-        "model": model,
-        "k": k,
-        "mode": mode,
-        "context_window": context_window,
-        "max_answer_tokens": max_answer_tokens,
-        "temperature": temperature,
-        "seed": seed,
-        "threads": threads,
-        "gpu_layers": gpu_layers,
-        "prompt_format": prompt_format,
-    }
-    settings = options.settings(**suite.flags(flags))
+    settings = resolve(suite.flags(flags)).settings
     file = find_model(settings.model)
     embedder_ = open_embedder(settings.embedder)
     with open_index(settings.index, embedder_) as opened, progress("answering", "cases") as show:

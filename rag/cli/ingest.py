@@ -14,18 +14,21 @@ if TYPE_CHECKING:
     from ingest.pipeline import IngestReport
 
 
+@options.takes_settings(*options.INDEX)
 def ingest(
     paths: Annotated[list[Path], typer.Argument(help="Files and folders to read.", metavar="PATH...")],
-    index: options.Index = None,
-    embedder: options.Embedder = None,
     prune: Annotated[
         bool, typer.Option("--prune", help="Also remove documents whose file is gone from these folders.")
     ] = False,
     workers: Annotated[Optional[int], typer.Option("--workers", min=1, help="Parser processes [one a core].")] = None,
     json: options.Json = False,
+    *,
+    flags: dict[str, Any],
 ) -> None:
     """Read documents into the index; unchanged files cost nothing."""
-    settings = options.settings(index=index, embedder=embedder)
+    from rag.settings import resolve
+
+    settings = resolve(flags).settings
     report = run(paths, settings.index, settings.embedder, prune=prune, workers=workers)
     if json:
         emit(report_json(report))

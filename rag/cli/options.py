@@ -1,23 +1,16 @@
-"""Options that commands share, and how their settings are resolved."""
+"""Options that commands share: each setting is declared once, and a command says which ones it takes."""
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Optional
+from typing import Annotated, Any, Optional, get_type_hints
 
 import typer
 
-if TYPE_CHECKING:
-    from rag.settings import Settings
-
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, and nothing else there.")]
-Index = Annotated[Optional[str], typer.Option("--index", help="Folder of the index [.rag/index].")]
-Embedder = Annotated[
-    Optional[str], typer.Option("--embedder", help="Embedding model: a folder, or a name in the local cache.")
-]
-Model = Annotated[Optional[str], typer.Option("--model", help="GGUF file or alias [the packaged small model].")]
-K = Annotated[Optional[int], typer.Option("-k", help="Passages to retrieve, 1 to 100 [5].")]
-Mode = Annotated[Optional[str], typer.Option("--mode", help="hybrid, dense or sparse [hybrid].")]
 Filter = Annotated[
     Optional[list[str]],
     typer.Option("--filter", help="source=NAME: only that document; may be given several times."),
@@ -26,25 +19,67 @@ Batch = Annotated[
     Optional[Path],
     typer.Option("--batch", help='JSONL file with {"id", "question"} a line; prints one JSON object a line.'),
 ]
-Window = Annotated[Optional[int], typer.Option("--context-window", help="Tokens of prompt and answer together [4096].")]
-MaxAnswer = Annotated[Optional[int], typer.Option("--max-answer-tokens", help="Tokens kept free for the answer [256].")]
-Temperature = Annotated[Optional[float], typer.Option("--temperature", help="0 always takes the likeliest token [0].")]
-Seed = Annotated[Optional[int], typer.Option("--seed", help="For temperatures above 0 [0].")]
-Threads = Annotated[Optional[int], typer.Option("--threads", help="CPU threads; 0 is one a core [0].")]
-GpuLayers = Annotated[
-    Optional[int], typer.Option("--gpu-layers", help="Layers to offload; -1 is all that the build can [-1].")
-]
-Format = Annotated[
-    Optional[str],
-    typer.Option("--prompt-format", help="auto, template, llama-2, chatml, llama-3, mistral, gemma, zephyr."),
-]
+
+_SETTINGS: dict[str, Any] = {
+    "index": Annotated[Optional[str], typer.Option("--index", help="Folder of the index [.rag/index].")],
+    "embedder": Annotated[
+        Optional[str], typer.Option("--embedder", help="Embedding model: a folder, or a name in the local cache.")
+    ],
+    "model": Annotated[Optional[str], typer.Option("--model", help="GGUF file or alias [the packaged small model].")],
+    "k": Annotated[Optional[int], typer.Option("-k", help="Passages to retrieve, 1 to 100 [5].")],
+    "mode": Annotated[Optional[str], typer.Option("--mode", help="hybrid, dense or sparse [hybrid].")],
+    "context_window": Annotated[
+        Optional[int], typer.Option("--context-window", help="Tokens of prompt and answer together [4096].")
+    ],
+    "max_answer_tokens": Annotated[
+        Optional[int], typer.Option("--max-answer-tokens", help="Tokens kept free for the answer [256].")
+    ],
+    "temperature": Annotated[
+        Optional[float], typer.Option("--temperature", help="0 always takes the likeliest token [0].")
+    ],
+    "seed": Annotated[Optional[int], typer.Option("--seed", help="For temperatures above 0 [0].")],
+    "threads": Annotated[Optional[int], typer.Option("--threads", help="CPU threads; 0 is one a core [0].")],
+    "gpu_layers": Annotated[
+        Optional[int], typer.Option("--gpu-layers", help="Layers to offload; -1 is all that the build can [-1].")
+    ],
+    "prompt_format": Annotated[
+        Optional[str],
+        typer.Option("--prompt-format", help="auto, template, llama-2, chatml, llama-3, mistral, gemma, zephyr."),
+    ],
+}
+
+INDEX = ("index", "embedder")
+SEARCH = (*INDEX, "k", "mode")
+GENERATE = tuple(_SETTINGS)
 
 
-def settings(**flags: Any) -> Settings:
-    """Settings from flags, environment and ``rag.toml``; a flag that is None was not given."""
-    from rag.settings import resolve
+def takes_settings(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command an option for each of these settings.
 
-    return resolve(flags).settings
+    The command's parameter ``flags`` receives what was given, by name; None where an option was not.
+    """
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        hints = get_type_hints(command, include_extras=True)
+        own = [p for p in inspect.signature(command).parameters.values() if p.name != "flags"]
+        own = [p.replace(annotation=hints[p.name]) for p in own]
+        shared = [
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=_SETTINGS[name])
+            for name in names
+        ]
+
+        @wraps(command)
+        def run(*arguments: Any, **given: Any) -> None:
+            flags = {name: given.pop(name, None) for name in names}
+            command(*arguments, flags=flags, **given)
+
+        keyword_only = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own]
+        parameters = [*keyword_only, *shared]
+        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        run.__annotations__ = {p.name: p.annotation for p in parameters}
+        return run
+
+    return decorate
 
 
 def sources(filters: list[str] | None) -> list[str] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import Any
 
 import typer
 
@@ -12,11 +13,12 @@ from rag.cli.output import emit, safe
 models_app = typer.Typer(help="The chat models that are known by name.", no_args_is_help=True)
 
 
-def config(json: options.Json = False) -> None:
-    """Print every setting, and whether it comes from the environment, rag.toml or the default."""
+@options.takes_settings(*options.GENERATE)
+def config(json: options.Json = False, *, flags: dict[str, Any]) -> None:
+    """Print every setting, and whether it comes from a flag, the environment, rag.toml or the default."""
     from rag.settings import resolve
 
-    resolved = resolve({})
+    resolved = resolve(flags)
     values = asdict(resolved.settings)
     if json:
         emit({name: {"value": value, "from": resolved.origin[name]} for name, value in values.items()})
@@ -39,18 +41,13 @@ def list_models(json: options.Json = False) -> None:
         typer.echo(f"{row['alias']}: {row['about']}\n  {where}")
 
 
-def doctor(
-    index: options.Index = None,
-    embedder: options.Embedder = None,
-    model: options.Model = None,
-    prompt_format: options.Format = None,
-    json: options.Json = False,
-) -> None:
+@options.takes_settings(*options.GENERATE)
+def doctor(json: options.Json = False, *, flags: dict[str, Any]) -> None:
     """Check this machine: libraries, models, prompt format, index. Exit 1 if something must be mended."""
     from rag.doctor import examine
+    from rag.settings import resolve
 
-    settings = options.settings(index=index, embedder=embedder, model=model, prompt_format=prompt_format)
-    findings = examine(settings)
+    findings = examine(resolve(flags).settings)
     healthy = not any(finding.status == "problem" for finding in findings)
     if json:
         emit({"ok": healthy, "checks": [asdict(finding) for finding in findings]})
