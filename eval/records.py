@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from eval.jsonl import Row, read_rows, unique
 from eval.types import Cited, Record
 from ingest.types import ScoredChunk
-from rag.types import Answer, Passage
+from rag.types import Passage
 
 
 def read_records(path: Path) -> dict[str, Record]:
@@ -39,21 +38,6 @@ def read_record(row: Row) -> Record:
         usage=row.numbers("usage"),
         timings=row.numbers("timings"),
     )
-
-
-def answer_fields(answer: Answer) -> dict[str, Any]:
-    """An answer as JSON, without the prompt."""
-    return {
-        "question": answer.question,
-        "answer": answer.text,
-        "refused": answer.refused,
-        "why": answer.why,
-        "citations": [asdict(citation) for citation in answer.citations],
-        "passages": [asdict(passage) for passage in answer.passages],
-        "usage": asdict(answer.usage),
-        "timings": asdict(answer.timings),
-        "stop": answer.stop,
-    }
 
 
 def hit_fields(hit: ScoredChunk) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from eval.errors import InputError
-from eval.records import answer_fields, hit_fields, read_records
+from eval.records import hit_fields, read_records
 from eval.types import Case, Record
 from prompts.wording import load_wording
 from rag.chat import RagChat
@@ -86,7 +86,7 @@ def _answer(chat: RagChat, case: Case) -> dict[str, Any]:
         return {"error": str(error)}
     except Exception as error:  # a defect in one answer must not lose the others; the gate counts it
         return {"error": f"{type(error).__name__}: {error}"}
-    return {**answer_fields(answer), "retrieved": [hit_fields(hit) for hit in ranking.hits]}
+    return {**answer.as_json(), "retrieved": [hit_fields(hit) for hit in ranking.hits]}
 
 
 def _done(file: Path, keys: Mapping[str, str]) -> dict[str, dict[str, Any]]:

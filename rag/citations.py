@@ -106,15 +106,4 @@ class AnswerWriter:
     def _record(self, claim: str, passage: Passage, status: CitationStatus) -> None:
         found = self._verifier.grounding.closest(claim, passage.text)
         start, end = (found.start, found.end) if found.score else (0, len(passage.text))
-        self._citations.setdefault(
-            (passage.number, start, end),
-            Citation(
-                number=passage.number,
-                source=passage.source,
-                start=passage.start + start,
-                end=passage.start + end,
-                quote=passage.text[start:end],
-                pages=passage.pages,
-                status=status,
-            ),
-        )
+        self._citations.setdefault((passage.number, start, end), passage.cite(start, end, status))

@@ -45,12 +45,4 @@ def closest_quote(
     if scores[best] < QUOTABLE:
         return None
     passage, start, end, _ = found[best]
-    return Citation(
-        number=passage.number,
-        source=passage.source,
-        start=passage.start + start,
-        end=passage.start + end,
-        quote=passage.text[start:end],
-        pages=passage.pages,
-        status="verified",
-    )
+    return passage.cite(start, end, "verified")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
 from prompts.types import Message, Prompt
 
@@ -31,6 +31,18 @@ class Passage:
     pages: tuple[int, ...]
     headings: tuple[str, ...]
     score: float
+
+    def cite(self, start: int, end: int, status: CitationStatus) -> Citation:
+        """The citation of ``text[start:end]``."""
+        return Citation(
+            number=self.number,
+            source=self.source,
+            start=self.start + start,
+            end=self.start + end,
+            quote=self.text[start:end],
+            pages=self.pages,
+            status=status,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +98,21 @@ class Answer:
     timings: Timings
     stop: StopReason
     prompt: Prompt | None
+
+    def as_json(self) -> dict[str, Any]:
+        """The public form (what ``rag ask --json`` prints): without the prompt, times to a tenth of a millisecond."""
+        timings = {name: None if ms is None else round(ms, 1) for name, ms in asdict(self.timings).items()}
+        return {
+            "question": self.question,
+            "answer": self.text,
+            "refused": self.refused,
+            "why": self.why,
+            "citations": [asdict(citation) for citation in self.citations],
+            "passages": [asdict(passage) for passage in self.passages],
+            "usage": asdict(self.usage),
+            "timings": timings,
+            "stop": self.stop,
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

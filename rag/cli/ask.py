@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 import typer
 
 from rag.cli import options
-from rag.cli.output import answer_json, emit, note, print_sources, progress, read_batch, safe, waiting
+from rag.cli.output import emit, note, print_sources, progress, read_batch, safe, waiting
 
 Flags = dict[str, Any]
 
@@ -69,14 +69,14 @@ def ask(
         if batch:
             with progress("ask", "questions") as told:
                 for done, (id_, text) in enumerate(questions, start=1):
-                    emit({"id": id_} | answer_json(chat_.ask(text)))
+                    emit({"id": id_} | chat_.ask(text).as_json())
                     told(done, len(questions), text)
             return
         text = questions[0][1]
         if json:
             answer = chat_.ask(text)
             shown = answer.prompt.text if show_prompt and answer.prompt else None
-            emit(answer_json(answer) | ({"prompt": shown} if show_prompt else {}))
+            emit(answer.as_json() | ({"prompt": shown} if show_prompt else {}))
             return
         if show_prompt:
             note(safe(chat_.prepare(text)[1].prompt.text))

@@ -6,7 +6,6 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from textwrap import shorten
 from typing import TYPE_CHECKING, Any
@@ -31,25 +30,6 @@ def note(text: str) -> None:
 def safe(text: str) -> str:
     """Text from documents and models for a terminal: control characters, such as escape codes, are shown as �."""
     return "".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text)
-
-
-def answer_json(answer: Answer) -> dict[str, Any]:
-    """The public form of an answer (DESIGN: ``rag ask --json``)."""
-    return {
-        "question": answer.question,
-        "answer": answer.text,
-        "refused": answer.refused,
-        "why": answer.why,
-        "citations": [asdict(citation) for citation in answer.citations],
-        "passages": [asdict(passage) for passage in answer.passages],
-        "usage": asdict(answer.usage),
-        "timings": {name: _rounded(value) for name, value in asdict(answer.timings).items()},
-        "stop": answer.stop,
-    }
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, 1)
 
 
 def print_sources(answer: Answer) -> None:
