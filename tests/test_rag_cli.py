@@ -136,6 +136,27 @@ def test_batches_print_one_object_a_line_in_order(rag: Rag, corpus_index: Path, 
     assert [(row["id"], row["query"]) for row in rows] == list(enumerate(questions))
 
 
+def test_a_question_that_cannot_be_asked_does_not_stop_the_batch(rag: Rag, corpus_index: Path, tmp_path: Path) -> None:
+    questions = ["hotline " * 3000, "What is the capital of Australia?"]
+    batch = tmp_path / "batch.jsonl"
+    batch.write_text("".join(json.dumps({"id": i, "question": q}) + "\n" for i, q in enumerate(questions)))
+    done = rag(
+        "ask",
+        "--batch",
+        str(batch),
+        "--index",
+        str(corpus_index),
+        "--context-window",
+        "512",
+        "--max-answer-tokens",
+        "64",
+    )
+    first, second = (json.loads(line) for line in done.stdout.splitlines())
+    assert done.returncode == 1
+    assert "window of 512" in first["error"]
+    assert second["refused"] is True
+
+
 def test_why_not_finds_the_stage(rag: Rag, corpus_index: Path) -> None:
     index = ("--index", str(corpus_index))
     found = rag("why-not", "http-api.html", "Restores archived readings.", *index)

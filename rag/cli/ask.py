@@ -12,8 +12,6 @@ import typer
 from rag.cli import options
 from rag.cli.output import emit, note, print_sources, progress, read_batch, safe, waiting
 
-Flags = dict[str, Any]
-
 if TYPE_CHECKING:
     from prompts.types import Prompt
     from rag.chat import RagChat
@@ -30,7 +28,7 @@ def search(
     batch: options.Batch = None,
     json: options.Json = False,
     *,
-    flags: Flags,
+    flags: options.Flags,
 ) -> None:
     """Show the passages that match best, without asking a model."""
     from rag.settings import resolve
@@ -58,7 +56,7 @@ def ask(
     batch: options.Batch = None,
     json: options.Json = False,
     *,
-    flags: Flags,
+    flags: options.Flags,
 ) -> None:
     """Answer a question from the documents, with sources, or say that they don't answer it."""
     from rag.settings import resolve
@@ -67,10 +65,7 @@ def ask(
     questions = _questions(question, batch)
     with _chat(settings) as chat_:
         if batch:
-            with progress("ask", "questions") as told:
-                for done, (id_, text) in enumerate(questions, start=1):
-                    emit({"id": id_} | chat_.ask(text).as_json())
-                    told(done, len(questions), text)
+            _ask_batch(chat_, questions)
             return
         text = questions[0][1]
         if json:
@@ -84,7 +79,7 @@ def ask(
 
 
 @options.takes_settings(*options.GENERATE)
-def chat(*, flags: Flags) -> None:
+def chat(*, flags: options.Flags) -> None:
     """A conversation at the terminal: /new forgets it, /sources and /why explain the last answer, /quit ends."""
     from rag.settings import resolve
 
@@ -99,7 +94,7 @@ def prompt(
     question: Annotated[str, typer.Argument(help="The question.")],
     json: options.Json = False,
     *,
-    flags: Flags,
+    flags: options.Flags,
 ) -> None:
     """Show the exact prompt of a question, what it costs and what was left out, without generating."""
     from rag.settings import resolve
@@ -117,7 +112,7 @@ def prompt(
 def demo(
     index: Annotated[str, typer.Option("--index", help="Folder of the demo's index.")] = ".rag/demo",
     *,
-    flags: Flags,
+    flags: options.Flags,
 ) -> None:
     """Ingest the sample handbook and ask it three questions: two that it answers, one that it does not."""
     from rag.cli.ingest import print_report, run
@@ -132,6 +127,23 @@ def demo(
             _stream(chat_, question)
     typer.echo(f'\nTry your own:  rag ask "Who answers the hotline at night?" --index {settings.index}')
     typer.echo("Your documents:  rag ingest FOLDER, then  rag ask QUESTION")
+
+
+def _ask_batch(chat_: RagChat, questions: list[tuple[Any, str]]) -> None:
+    """One line an answer; a question that cannot be asked gets a line with its error, and the rest goes on."""
+    from rag.errors import USER_ERRORS
+
+    failed = False
+    with progress("ask", "questions") as told:
+        for done, (id_, text) in enumerate(questions, start=1):
+            try:
+                emit({"id": id_} | chat_.ask(text).as_json())
+            except USER_ERRORS as error:
+                failed = True
+                emit({"id": id_, "question": text, "error": str(error)})
+            told(done, len(questions), text)
+    if failed:
+        raise typer.Exit(1)
 
 
 def _questions(question: str | None, batch: Path | None) -> list[tuple[Any, str]]:

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rag.cli import options
 from rag.cli.output import emit, safe
-
-Flags = dict[str, Any]
 
 if TYPE_CHECKING:
     from ingest.index import EdgeIndex
@@ -32,7 +30,7 @@ def _index(settings: Settings) -> Iterator[EdgeIndex]:
 
 @app.command("list")
 @options.takes_settings(*options.INDEX)
-def list_(json: options.Json = False, *, flags: Flags) -> None:
+def list_(json: options.Json = False, *, flags: options.Flags) -> None:
     """Every document with its chunks and its size."""
     from rag.settings import resolve
 
@@ -53,7 +51,7 @@ def remove(
     source: Annotated[str, typer.Argument(help="A source, or the unique end of one.")],
     json: options.Json = False,
     *,
-    flags: Flags,
+    flags: options.Flags,
 ) -> None:
     """Remove one document from the index; its file is left alone."""
     from rag.settings import resolve
@@ -69,7 +67,7 @@ def remove(
 
 @app.command("verify")
 @options.takes_settings(*options.INDEX)
-def verify(json: options.Json = False, *, flags: Flags) -> None:
+def verify(json: options.Json = False, *, flags: options.Flags) -> None:
     """Check every stored chunk against its document's text; exit 1 if anything is missing or differs."""
     from ingest.errors import IndexDamagedError
     from rag.settings import resolve
@@ -100,7 +98,7 @@ def why_not(
     ] = "",
     json: options.Json = False,
     *,
-    flags: Flags,
+    flags: options.Flags,
 ) -> None:
     """Say where a text was lost: not parsed, not in a chunk, not indexed, or ranked too low. Exit 1 if lost."""
     from ingest.embed import open_embedder

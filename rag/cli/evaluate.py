@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -35,7 +35,7 @@ def run(
     gate: GateFile = None,
     json: options.Json = False,
     *,
-    flags: dict[str, Any],
+    flags: options.Flags,
 ) -> None:
     """Answer every case, score the answers, and check the gate."""
     from eval.cases import read_suite

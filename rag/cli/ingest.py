@@ -23,7 +23,7 @@ def ingest(
     workers: Annotated[Optional[int], typer.Option("--workers", min=1, help="Parser processes [one a core].")] = None,
     json: options.Json = False,
     *,
-    flags: dict[str, Any],
+    flags: options.Flags,
 ) -> None:
     """Read documents into the index; unchanged files cost nothing."""
     from rag.settings import resolve

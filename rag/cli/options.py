@@ -20,6 +20,9 @@ Batch = Annotated[
     typer.Option("--batch", help='JSONL file with {"id", "question"} a line; prints one JSON object a line.'),
 ]
 
+Flags = dict[str, Any]
+"""Settings as they were given on the command line; None where one was not."""
+
 _SETTINGS: dict[str, Any] = {
     "index": Annotated[Optional[str], typer.Option("--index", help="Folder of the index [.rag/index].")],
     "embedder": Annotated[

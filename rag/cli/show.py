@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any
 
 import typer
 
@@ -14,7 +13,7 @@ models_app = typer.Typer(help="The chat models that are known by name.", no_args
 
 
 @options.takes_settings(*options.GENERATE)
-def config(json: options.Json = False, *, flags: dict[str, Any]) -> None:
+def config(json: options.Json = False, *, flags: options.Flags) -> None:
     """Print every setting, and whether it comes from a flag, the environment, rag.toml or the default."""
     from rag.settings import resolve
 
@@ -42,7 +41,7 @@ def list_models(json: options.Json = False) -> None:
 
 
 @options.takes_settings(*options.GENERATE)
-def doctor(json: options.Json = False, *, flags: dict[str, Any]) -> None:
+def doctor(json: options.Json = False, *, flags: options.Flags) -> None:
     """Check this machine: libraries, models, prompt format, index. Exit 1 if something must be mended."""
     from rag.doctor import examine
     from rag.settings import resolve
