@@ -1,6 +1,6 @@
 """Ingest a folder into a new index, then again: seconds a stage, rates, memory, size on disk.
 
-python bench/ingest.py FOLDER [--workers N]
+python bench/ingest_folder.py FOLDER [--workers N]
 """
 
 from __future__ import annotations
