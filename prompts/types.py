@@ -29,13 +29,19 @@ class LedgerEntry:
 class Prompt:
     """What the model is given. The ledger's tokens add up to `len(token_ids)`.
 
-    `text` is for people: control tokens stand in it in their text form. Never tokenise it again.
+    `text` is for people: control tokens stand in it in their text form. Never tokenise it again. A server that
+    applies its own template is given `messages`: then there are no ids, and the ledger holds estimates.
     """
 
     messages: tuple[Message, ...]
     token_ids: tuple[int, ...]
     text: str
     ledger: tuple[LedgerEntry, ...]
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of the whole prompt by the ledger."""
+        return sum(entry.tokens for entry in self.ledger)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +72,7 @@ class Encoded:
         text: The shown prompt, control tokens in their text form, lone surrogates as U+FFFD.
         token_ids: What the model is given, BOS included where the model wants one.
         token_starts: `token_starts[i]` is the offset in `text`, in characters, where token i begins;
-            as many as there are ids, non-decreasing. A token that begins inside a character (byte
+            as many as there are ids, non-decreasing (without ids, as many as there may be). A token that begins inside a character (byte
             fallback) has the offset of that character; an invisible one (SentencePiece's dummy
             space) that of what follows it.
         content_spans: `(start, end)` in `text` of each message's content as it stands there, in the

@@ -19,7 +19,7 @@ from rag.models import find_model
 from rag.quotes import closest_quote
 from rag.retriever import Retrieval, Retriever
 from rag.settings import Settings
-from rag.types import Answer, Citation, History, Sampling, StopReason, Timings, Usage
+from rag.types import Answer, Citation, Conversation, History, Sampling, StopReason, Timings, Usage
 from rag.verifier import Verifier
 
 OFF_DOCUMENTS = "nothing in the documents comes close to this question"
@@ -167,6 +167,7 @@ class RagChat:
     ) -> Answer:
         return Answer(
             question=asked.question,
+            standalone=asked.question,
             text=text,
             refused=stop == "refused",
             why=why,
@@ -176,6 +177,7 @@ class RagChat:
             timings=Timings(retrieve_ms=asked.retrieve_ms, first_token_ms=first_token_ms, total_ms=self._since(asked)),
             stop=stop,
             prompt=context.prompt if context else None,
+            conversation=Conversation(),
         )
 
     def _since(self, asked: _Asked) -> float:

@@ -58,9 +58,9 @@ def build_context(
         passages=tuple(_passage(number, hit) for number, hit in enumerate(hits, start=1)), history=history
     )
     bare = builder.encode(_Draft(passages=(), history=()))
-    if len(bare.token_ids) > room:
+    if len(bare.token_starts) > room:
         raise QuestionTooLongError(
-            f"the question and the instruction take {len(bare.token_ids)} tokens, but a window of {window} with "
+            f"the question and the instruction take {len(bare.token_starts)} tokens, but a window of {window} with "
             f"{reserved} kept for the answer has room for {room}: shorten it, or raise --context-window"
         )
     draft = _fit(builder, everything, room)
@@ -76,7 +76,7 @@ def build_context(
 
 def _fit(builder: _Builder, draft: _Draft, room: int) -> _Draft:
     """Drop and shorten until the final ids fit; each step is counted on the real prompt."""
-    while len(builder.encode(draft).token_ids) > room:
+    while len(builder.encode(draft).token_starts) > room:
         if draft.history:
             draft = replace(draft, history=draft.history[2:])
         elif len(draft.passages) > 1:
@@ -96,7 +96,7 @@ def _shorten(builder: _Builder, draft: _Draft, room: int) -> _Draft:
     while fits + 1 < too_long:
         middle = (fits + too_long) // 2
         shorter = replace(draft, passages=(_cut(passage, ends[middle - 1]),))
-        if len(builder.encode(shorter).token_ids) <= room:
+        if len(builder.encode(shorter).token_starts) <= room:
             fits = middle
         else:
             too_long = middle
@@ -176,7 +176,7 @@ def _ledger(builder: _Builder, draft: _Draft, everything: _Draft, encoded: Encod
         regions.append((start, end, _entry(f"history {number + 1}: {role}", "kept", "fits")))
     regions.append((*spans[-1], _entry("question", "kept", "always kept")))
     entries: list[LedgerEntry] = []
-    rest = len(encoded.token_ids)
+    rest = len(encoded.token_starts)
     for start, end, entry in regions:
         tokens = bisect_left(encoded.token_starts, end) - bisect_left(encoded.token_starts, start)
         rest -= tokens

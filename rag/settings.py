@@ -7,7 +7,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 from ingest.embed import DEFAULT_EMBEDDER
 from ingest.types import SearchMode
@@ -15,15 +15,21 @@ from prompts.formats import FORMAT_NAMES
 from rag.errors import SettingsError
 
 CONFIG_FILE = "rag.toml"
+HistoryStrategy = Literal["head", "summary", "hybrid"]
+"""When the conversation outgrows its room: forget its oldest turns; summarise all of it; all but its last turns."""
+FlashAttention = Literal["auto", "on", "off"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """Everything that can be set; each field is also ``RAG_<NAME>``, a key of ``rag.toml``, and a flag.
 
-    ``model``: a GGUF file or an alias; empty means the packaged one. ``k``: passages to retrieve, 1 to 100.
+    ``model``: a GGUF file, an alias or a server's URL; empty means the packaged one. ``tokenizer``: a GGUF file whose
+    vocabulary counts and builds the prompts for a server. ``k``: passages to retrieve, 1 to 100.
     ``min_relevance``: a question whose retrieval is below it is refused without asking the model (0 to 1).
-    ``threads``: 0 means one a core. ``gpu_layers``: -1 means all that the build can offload.
+    ``threads``: 0 means one a core. ``gpu_layers``: -1 means all that the build can offload. ``batch``: prompt tokens
+    that are read at a time. ``stop``: a text at which an answer ends; empty for none. ``sessions``: the folder in which
+    conversations are kept. The samplers from ``top_k`` on are described at :class:`rag.types.Sampling`.
     """
 
     index: str = ".rag/index"
@@ -39,6 +45,16 @@ class Settings:
     threads: int = 0
     gpu_layers: int = -1
     prompt_format: str = "auto"
+    history: HistoryStrategy = "hybrid"
+    sessions: str = ".rag/sessions"
+    tokenizer: str = ""
+    top_k: int = 40
+    top_p: float = 0.95
+    min_p: float = 0.05
+    repeat_penalty: float = 1.0
+    stop: str = ""
+    batch: int = 512
+    flash_attention: FlashAttention = "auto"
 
     def __post_init__(self) -> None:
         _range("k", self.k, 1, 100)
@@ -49,7 +65,14 @@ class Settings:
         _range("seed", self.seed, 0, 2**32 - 2)
         _range("threads", self.threads, 0, 1024)
         _range("gpu_layers", self.gpu_layers, -1, 10_000)
+        _range("top_k", self.top_k, 0, 100_000)
+        _range("top_p", self.top_p, 0.0, 1.0)
+        _range("min_p", self.min_p, 0.0, 1.0)
+        _range("repeat_penalty", self.repeat_penalty, 0.1, 10.0)
+        _range("batch", self.batch, 1, 65_536)
         _choice("mode", self.mode, get_args(SearchMode))
+        _choice("history", self.history, get_args(HistoryStrategy))
+        _choice("flash_attention", self.flash_attention, get_args(FlashAttention))
         _choice("prompt_format", self.prompt_format, FORMAT_NAMES)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -81,14 +82,67 @@ class Timings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """What came of a question.
+class Turn:
+    """A question and what was answered.
 
-    ``why`` says, for people, why it was refused or what should be doubted; it is empty for a plain answer.
-    ``prompt`` is None when the question was refused without asking the model.
+    ``standalone``: the question as it was searched for, which makes sense without the turns before it.
+    ``passages``: what stood before the model, in prompt order; empty when it was not asked.
     """
 
     question: str
+    standalone: str
+    answer: str
+    passages: tuple[Passage, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conversation:
+    """What was said so far, oldest first. The first ``folded`` turns stand in the prompt as ``summary`` only."""
+
+    turns: tuple[Turn, ...] = ()
+    summary: str = ""
+    folded: int = 0
+
+    @classmethod
+    def of(cls, history: History) -> Conversation:
+        """The conversation of plain messages, whose passages are not known.
+
+        Raises ValueError when they do not alternate user and assistant, beginning with the user.
+        """
+        roles = [message.role for message in history]
+        if roles != ["user", "assistant"] * (len(roles) // 2):
+            raise ValueError(f"a history alternates user and assistant messages and ends with an answer, not {roles}")
+        return cls(
+            turns=tuple(
+                Turn(question=asked.content, standalone=asked.content, answer=said.content)
+                for asked, said in zip(history[::2], history[1::2], strict=True)
+            )
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolCall:
+    """A registered function that the model asked for, and what it gave: ``result`` is the text put to the model."""
+
+    name: str
+    arguments: Mapping[str, Any]
+    result: str
+    failed: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What came of a question.
+
+    ``standalone``: the question as it was searched for; another text than ``question`` only for a follow-up.
+    ``why`` says, for people, why it was refused or what should be doubted; it is empty for a plain answer.
+    ``prompt`` is None when the question was refused without asking the model. ``data``: the parsed answer when a JSON
+    schema was asked for. ``conversation``: the conversation that the question belongs to, with this turn at its end;
+    give it back with the next question.
+    """
+
+    question: str
+    standalone: str
     text: str
     refused: bool
     why: str
@@ -98,12 +152,17 @@ class Answer:
     timings: Timings
     stop: StopReason
     prompt: Prompt | None
+    conversation: Conversation
+    data: Any = None
+    tool_calls: tuple[ToolCall, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """The public form (what ``rag ask --json`` prints): without the prompt, times to a tenth of a millisecond."""
         timings = {name: None if ms is None else round(ms, 1) for name, ms in asdict(self.timings).items()}
-        return {
+        extra = {"data": self.data} if self.data is not None else {}
+        return extra | {
             "question": self.question,
+            "standalone": self.standalone,
             "answer": self.text,
             "refused": self.refused,
             "why": self.why,
@@ -112,13 +171,25 @@ class Answer:
             "usage": asdict(self.usage),
             "timings": timings,
             "stop": self.stop,
+            "tool_calls": [asdict(call) for call in self.tool_calls],
         }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sampling:
-    """How tokens are drawn: temperature 0 is greedy; ``seed`` counts only above it."""
+    """How tokens are drawn. Temperature 0 is greedy: then only ``max_tokens``, ``repeat_penalty``, ``stop`` and
+    ``schema`` matter.
+
+    ``top_k`` 0, ``top_p`` 1, ``min_p`` 0 and ``repeat_penalty`` 1 switch that sampler off. ``stop``: texts at which
+    the answer ends; they are no part of it. ``schema``: a JSON schema that the answer is made to follow.
+    """
 
     max_tokens: int = 256
     temperature: float = 0.0
     seed: int = 0
+    top_k: int = 40
+    top_p: float = 0.95
+    min_p: float = 0.05
+    repeat_penalty: float = 1.0
+    stop: tuple[str, ...] = ()
+    schema: Mapping[str, Any] | None = None

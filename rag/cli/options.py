@@ -28,7 +28,9 @@ _SETTINGS: dict[str, Any] = {
     "embedder": Annotated[
         Optional[str], typer.Option("--embedder", help="Embedding model: a folder, or a name in the local cache.")
     ],
-    "model": Annotated[Optional[str], typer.Option("--model", help="GGUF file or alias [the packaged small model].")],
+    "model": Annotated[
+        Optional[str], typer.Option("--model", help="GGUF file, alias or server URL [the packaged small model].")
+    ],
     "k": Annotated[Optional[int], typer.Option("-k", help="Passages to retrieve, 1 to 100 [5].")],
     "mode": Annotated[Optional[str], typer.Option("--mode", help="hybrid, dense or sparse [hybrid].")],
     "context_window": Annotated[
@@ -49,6 +51,26 @@ _SETTINGS: dict[str, Any] = {
         Optional[str],
         typer.Option("--prompt-format", help="auto, template, llama-2, chatml, llama-3, mistral, gemma, zephyr."),
     ],
+    "history": Annotated[
+        Optional[str],
+        typer.Option("--history", help="What a long conversation becomes: head, summary or hybrid [hybrid]."),
+    ],
+    "tokenizer": Annotated[
+        Optional[str], typer.Option("--tokenizer", help="GGUF file with the vocabulary of a server's model.")
+    ],
+    "top_k": Annotated[Optional[int], typer.Option("--top-k", help="Draw from the likeliest K tokens; 0: all [40].")],
+    "top_p": Annotated[
+        Optional[float], typer.Option("--top-p", help="Draw from the likeliest tokens of this total [0.95].")
+    ],
+    "min_p": Annotated[
+        Optional[float], typer.Option("--min-p", help="Draw no token below this share of the likeliest [0.05].")
+    ],
+    "repeat_penalty": Annotated[
+        Optional[float], typer.Option("--repeat-penalty", help="Above 1 makes repetition less likely [1].")
+    ],
+    "stop": Annotated[Optional[str], typer.Option("--stop", help="Text at which an answer ends.")],
+    "batch": Annotated[Optional[int], typer.Option("--batch-tokens", help="Prompt tokens read at a time [512].")],
+    "flash_attention": Annotated[Optional[str], typer.Option("--flash-attention", help="auto, on or off [auto].")],
 }
 
 INDEX = ("index", "embedder")
