@@ -69,7 +69,9 @@ _SETTINGS: dict[str, Any] = {
         Optional[float], typer.Option("--repeat-penalty", help="Above 1 makes repetition less likely [1].")
     ],
     "stop": Annotated[Optional[str], typer.Option("--stop", help="Text at which an answer ends.")],
-    "batch": Annotated[Optional[int], typer.Option("--batch-tokens", help="Prompt tokens read at a time [512].")],
+    "batch_tokens": Annotated[
+        Optional[int], typer.Option("--batch-tokens", help="Prompt tokens read at a time [512].")
+    ],
     "flash_attention": Annotated[Optional[str], typer.Option("--flash-attention", help="auto, on or off [auto].")],
 }
 
