@@ -73,8 +73,8 @@ class Encoded:
         token_ids: What the model is given, BOS included where the model wants one.
         token_starts: `token_starts[i]` is the offset in `text`, in characters, where token i begins;
             as many as there are ids, non-decreasing (without ids, as many as there may be). A token that
-            begins inside a character (byte fallback) has the offset of that character; an invisible one (SentencePiece's dummy
-            space) that of what follows it.
+            begins inside a character (byte fallback) has the offset of that character; an
+            invisible one (SentencePiece's dummy space) that of what follows it.
         content_spans: `(start, end)` in `text` of each message's content as it stands there, in the
             order of the messages.
     """

@@ -6,7 +6,7 @@ there. Slots are filled in one pass, so that a passage that holds `{question}` s
 
 import re
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -20,11 +20,15 @@ SLOTS: dict[str, frozenset[str]] = {
     "heading": frozenset({"heading"}),
     "between_passages": frozenset(),
     "question": frozenset({"question"}),
+    "summary": frozenset({"summary"}),
+    "summarise": frozenset(),
+    "condense": frozenset({"question"}),
 }
 _SLOT = re.compile(r"\{(\w+)\}")
 
 
-def _fill(text: str, /, **values: str) -> str:
+def fill(text: str, /, **values: str) -> str:
+    """`text` with its slots filled, in one pass."""
     return _SLOT.sub(lambda slot: values[slot[1]], text)
 
 
@@ -41,19 +45,27 @@ class Wording:
     heading_text: str
     between_passages: str
     question_text: str
+    summary_text: str
+    summarise: str
+    condense_text: str
 
     def passage(self, number: int, text: str, source: str, headings: Sequence[str] = ()) -> str:
         """One passage in its frame. `number` is from 1, `headings` from the outermost in."""
-        above = "".join(_fill(self.heading_text, heading=heading) for heading in headings)
-        return _fill(self.passage_text, number=str(number), source=source, headings=above, text=text)
+        above = "".join(fill(self.heading_text, heading=heading) for heading in headings)
+        return fill(self.passage_text, number=str(number), source=source, headings=above, text=text)
 
-    def system(self, passages: Sequence[str]) -> str:
-        """The system message: the instruction, then the framed passages in their order."""
-        return _fill(self.system_text, refusal=self.refusal, passages=self.between_passages.join(passages))
+    def system(self, passages: Sequence[str], summary: str = "") -> str:
+        """The system message: the instruction, the framed passages in their order, what was said before them."""
+        text = fill(self.system_text, refusal=self.refusal, passages=self.between_passages.join(passages))
+        return text + (fill(self.summary_text, summary=summary) if summary else "")
 
     def question(self, text: str) -> str:
         """The user message."""
-        return _fill(self.question_text, question=text)
+        return fill(self.question_text, question=text)
+
+    def condense(self, text: str) -> str:
+        """The request to turn a follow-up question into one that stands alone."""
+        return fill(self.condense_text, question=text)
 
 
 def load_wording(path: Path | None = None) -> Wording:
@@ -62,17 +74,7 @@ def load_wording(path: Path | None = None) -> Wording:
     Raises:
         WordingError: the file is not readable TOML, or a key or slot is missing or not known.
     """
-    name = str(path) if path else "the shipped answer.toml"
-    file = path or resources.files("prompts").joinpath("templates", "answer.toml")
-    try:
-        table = tomllib.loads(file.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise WordingError(f"the wording file {name} cannot be read ({error}); give a UTF-8 TOML file") from error
-    _compare(f"{name} has keys", set(table), frozenset(SLOTS))
-    for key, slots in SLOTS.items():
-        if not isinstance(table[key], str):
-            raise WordingError(f"{name}: {key} is {table[key]!r}; it must be a text")
-        _compare(f"{name}: {key} has slots", set(_SLOT.findall(table[key])), slots)
+    table = read_texts(path, "answer.toml", SLOTS)
     return Wording(
         refusal=table["refusal"],
         system_text=table["system"],
@@ -80,7 +82,32 @@ def load_wording(path: Path | None = None) -> Wording:
         heading_text=table["heading"],
         between_passages=table["between_passages"],
         question_text=table["question"],
+        summary_text=table["summary"],
+        summarise=table["summarise"],
+        condense_text=table["condense"],
     )
+
+
+def read_texts(path: Path | None, shipped: str, slots: Mapping[str, frozenset[str]]) -> dict[str, str]:
+    """The texts of a wording file: exactly the keys of `slots`, each with exactly the slots listed there.
+
+    Without `path`, the file `shipped` of `prompts/templates`.
+
+    Raises:
+        WordingError: the file is not readable TOML, or a key or slot is missing or not known.
+    """
+    name = str(path) if path else f"the shipped {shipped}"
+    file = path or resources.files("prompts").joinpath("templates", shipped)
+    try:
+        table = tomllib.loads(file.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise WordingError(f"the wording file {name} cannot be read ({error}); give a UTF-8 TOML file") from error
+    _compare(f"{name} has keys", set(table), frozenset(slots))
+    for key, wanted in slots.items():
+        if not isinstance(table[key], str):
+            raise WordingError(f"{name}: {key} is {table[key]!r}; it must be a text")
+        _compare(f"{name}: {key} has slots", set(_SLOT.findall(table[key])), wanted)
+    return table
 
 
 def _compare(what: str, found: set[str], expected: frozenset[str]) -> None:

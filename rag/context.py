@@ -1,46 +1,71 @@
-"""Question, passages and history -> a prompt that fits: prompt tokens + reserved answer tokens <= window, always.
+"""Question, passages and conversation -> a prompt that fits: prompt + reserved answer tokens <= window, always.
 
 Kept in any case: the instruction, the question and the best passage, shortened at a sentence border if need be.
-What is given up for them, in this order: the oldest turns of the history, then passages from the last one up.
+What is given up for them, in this order: passages that only earlier questions found; turns of the conversation, the
+oldest first, and their summary; passages of this question, from the worst up.
 """
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from ingest.types import ScoredChunk
 from prompts.defuse import defuse, find_reserved
 from prompts.encoding import clean
 from prompts.formats import Encoded, PromptFormat
 from prompts.types import Action, LedgerEntry, Message, Prompt
 from prompts.wording import Wording
+from rag.candidates import Candidate, numbered, place
 from rag.errors import QuestionTooLongError
 from rag.grounding import sentence_spans
-from rag.types import History, Passage
+from rag.types import Conversation, Passage, Turn
+
+_MARKER = re.compile(r"(\s*)\[(\d+)\]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
-    """A prompt and the passages that stand in it, numbered from 1 in prompt order."""
+    """A prompt and the passages that stand in it, numbered from 1 in prompt order.
+
+    ``turns``: how many of the newest turns stand in it word for word.
+    """
 
     prompt: Prompt
     passages: tuple[Passage, ...]
+    turns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Instruction:
+    """What the prompt asks for: the user's question in the wording of an answer, or a request of our own as it is.
+
+    ``exchange``: turns that belong to the question (a tool's call and result) and are kept as surely as it is.
+    """
+
+    question: str
+    plain: bool = False
+    exchange: tuple[Message, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Draft:
-    """One way to fill the prompt: which passages (perhaps shortened) and which turns of the history."""
+    """One way to fill the prompt: which passages (perhaps shortened), which turns, with the summary or without."""
 
-    passages: tuple[Passage, ...]
-    history: History
+    candidates: tuple[Candidate, ...]
+    turns: tuple[Turn, ...]
+    summary: str
+
+    @property
+    def passages(self) -> tuple[Passage, ...]:
+        return tuple(candidate.passage for candidate in self.candidates)
 
 
 def build_context(
-    question: str,
-    hits: Sequence[ScoredChunk],
-    history: History,
+    asked: Instruction,
+    candidates: Sequence[Candidate],
+    conversation: Conversation,
     *,
     format_: PromptFormat,
     wording: Wording,
@@ -49,18 +74,20 @@ def build_context(
 ) -> Context:
     """The best prompt that leaves ``reserved`` of ``window`` tokens for the answer.
 
-    ``history`` alternates user and assistant messages. Every text is defused. Raises
+    Every text is defused. Turns that the conversation has folded into its summary are not put in again. Raises
     :class:`QuestionTooLongError` when instruction and question alone do not fit.
     """
-    builder = _Builder(question, format_, wording)
+    builder = _Builder(asked, format_, wording)
     room = window - reserved
     everything = _Draft(
-        passages=tuple(_passage(number, hit) for number, hit in enumerate(hits, start=1)), history=history
+        candidates=numbered(candidates),
+        turns=conversation.turns[conversation.folded :],
+        summary=conversation.summary,
     )
-    bare = builder.encode(_Draft(passages=(), history=()))
-    if len(bare.token_starts) > room:
+    bare = builder.size(_Draft(candidates=(), turns=(), summary=""))
+    if bare > room:
         raise QuestionTooLongError(
-            f"the question and the instruction take {len(bare.token_starts)} tokens, but a window of {window} with "
+            f"the question and the instruction take {bare} tokens, but a window of {window} with "
             f"{reserved} kept for the answer has room for {room}: shorten it, or raise --context-window"
         )
     draft = _fit(builder, everything, room)
@@ -71,63 +98,72 @@ def build_context(
         text=encoded.text,
         ledger=_ledger(builder, draft, everything, encoded),
     )
-    return Context(prompt=prompt, passages=draft.passages)
+    return Context(prompt=prompt, passages=draft.passages, turns=len(draft.turns))
 
 
 def _fit(builder: _Builder, draft: _Draft, room: int) -> _Draft:
     """Drop and shorten until the final ids fit; each step is counted on the real prompt."""
-    while len(builder.encode(draft).token_starts) > room:
-        if draft.history:
-            draft = replace(draft, history=draft.history[2:])
-        elif len(draft.passages) > 1:
-            draft = replace(draft, passages=draft.passages[:-1])
-        elif draft.passages:
+    while builder.size(draft) > room:
+        found = tuple(candidate for candidate in draft.candidates if candidate.rank is not None)
+        if found and len(found) < len(draft.candidates):
+            draft = replace(draft, candidates=numbered(found))
+        elif draft.turns:
+            draft = _newest(builder, draft, room)
+        elif draft.summary:
+            draft = replace(draft, summary="")
+        elif len(draft.candidates) > 1:
+            worst = max(range(len(draft.candidates)), key=lambda at: (draft.candidates[at].rank or 0, at))
+            draft = replace(draft, candidates=numbered(draft.candidates[:worst] + draft.candidates[worst + 1 :]))
+        elif draft.candidates:
             return _shorten(builder, draft, room)
         else:
             break
     return draft
 
 
+def _newest(builder: _Builder, draft: _Draft, room: int) -> _Draft:
+    """As many of the newest turns as fit."""
+
+    def keep(turns: int) -> _Draft:
+        return replace(draft, turns=draft.turns[len(draft.turns) - turns :])
+
+    return keep(_most(len(draft.turns) - 1, lambda turns: builder.size(keep(turns)) <= room))
+
+
 def _shorten(builder: _Builder, draft: _Draft, room: int) -> _Draft:
     """As many whole sentences from the start of the only passage as fit; none, if not even one does."""
-    passage = draft.passages[0]
-    ends = [end for _, end in sentence_spans(passage.text)]
-    fits, too_long = 0, len(ends)
-    while fits + 1 < too_long:
-        middle = (fits + too_long) // 2
-        shorter = replace(draft, passages=(_cut(passage, ends[middle - 1]),))
-        if len(builder.encode(shorter).token_starts) <= room:
-            fits = middle
-        else:
-            too_long = middle
-    return replace(draft, passages=(_cut(passage, ends[fits - 1]),) if fits else ())
+    (candidate,) = draft.candidates
+    ends = [end for _, end in sentence_spans(candidate.passage.text)]
+
+    def keep(sentences: int) -> _Draft:
+        passage = _cut(candidate.passage, ends[sentences - 1])
+        return replace(draft, candidates=(replace(candidate, passage=passage),))
+
+    most = _most(len(ends) - 1, lambda sentences: builder.size(keep(sentences)) <= room)
+    return keep(most) if most else replace(draft, candidates=())
+
+
+def _most(limit: int, fits: Callable[[int], bool]) -> int:
+    """The largest number up to ``limit`` that fits, where what is larger than one that does not, does not either; 0 is
+    not asked."""
+    fit, too_many = 0, limit + 1
+    while fit + 1 < too_many:
+        middle = (fit + too_many) // 2
+        fit, too_many = (middle, too_many) if fits(middle) else (fit, middle)
+    return fit
 
 
 def _cut(passage: Passage, length: int) -> Passage:
     return replace(passage, text=passage.text[:length], end=passage.start + length)
 
 
-def _passage(number: int, hit: ScoredChunk) -> Passage:
-    chunk = hit.chunk
-    return Passage(
-        number=number,
-        text=chunk.text,
-        source=chunk.source,
-        start=chunk.start,
-        end=chunk.end,
-        pages=chunk.pages,
-        headings=chunk.headings,
-        score=hit.score,
-    )
-
-
 class _Builder:
     """Drafts -> messages -> ids, with every text that we did not write defused."""
 
-    def __init__(self, question: str, format_: PromptFormat, wording: Wording) -> None:
+    def __init__(self, asked: Instruction, format_: PromptFormat, wording: Wording) -> None:
         self._format = format_
         self._wording = wording
-        self._question = self._safe(question.strip())
+        self._asked = asked
 
     def _safe(self, text: str) -> str:
         return defuse(clean(text), self._format.tags)
@@ -145,35 +181,66 @@ class _Builder:
         return self._safe(framed) if find_reserved(framed, self._format.tags) else framed
 
     def messages(self, draft: _Draft) -> tuple[Message, ...]:
-        system = self._wording.system([self.frame(passage) for passage in draft.passages])
-        turns = [Message(role=turn.role, content=self._safe(turn.content)) for turn in draft.history]
-        question = self._safe_joined(self._wording.question(self._question))
+        passages = draft.passages
+        system = self._wording.system([self.frame(passage) for passage in passages], self._safe(draft.summary))
+        spoken: list[Message] = []
+        for turn in draft.turns:
+            spoken.append(Message(role="user", content=turn.question))
+            spoken.append(Message(role="assistant", content=_renumbered(turn, passages)))
+        spoken += self._asked.exchange
+        question = self._safe(self._asked.question.strip())
+        if not self._asked.plain:
+            question = self._safe_joined(self._wording.question(question))
         return (
             Message(role="system", content=self._safe_joined(system)),
-            *turns,
+            *(Message(role=message.role, content=self._safe(message.content)) for message in spoken),
             Message(role="user", content=question),
         )
 
     def encode(self, draft: _Draft) -> Encoded:
         return self._format.build(self.messages(draft))
 
+    def size(self, draft: _Draft) -> int:
+        """Tokens of the prompt."""
+        return len(self.encode(draft).token_starts)
+
+
+def _renumbered(turn: Turn, passages: Sequence[Passage]) -> str:
+    """The answer with its markers naming the passages as they are numbered now; those that are gone are left out."""
+    now = {place(passage): passage.number for passage in passages}
+    number = {passage.number: now.get(place(passage)) for passage in turn.passages}
+
+    def marker(found: re.Match[str]) -> str:
+        new = number.get(int(found[2]))
+        return f"{found[1]}[{new}]" if new else ""
+
+    return _MARKER.sub(marker, turn.answer)
+
 
 def _ledger(builder: _Builder, draft: _Draft, everything: _Draft, encoded: Encoded) -> tuple[LedgerEntry, ...]:
     """One entry a part; a token belongs to the part in which it begins, so the counts add up exactly."""
     regions: list[tuple[int, int, LedgerEntry]] = []
     at = encoded.content_spans[0][0]
-    for passage, whole in zip(draft.passages, everything.passages, strict=False):
+    whole = {place(candidate.passage): candidate.passage for candidate in everything.candidates}
+    for candidate in draft.candidates:
+        passage = candidate.passage
         framed = builder.frame(passage)
         start = encoded.text.index(framed, at)
         at = start + len(framed)
-        cut = passage.end < whole.end
-        why = f"cut to {len(passage.text)} of {len(whole.text)} characters to fit" if cut else "retrieved"
+        before = len(whole[place(passage)].text)
+        cut = len(passage.text) < before
+        why = "retrieved" if candidate.rank is not None else "was there in the turn before"
+        why = f"cut to {len(passage.text)} of {before} characters to fit" if cut else why
         entry = _entry(f"passage {passage.number}: {passage.source}", "shortened" if cut else "kept", why)
         regions.append((start, at, entry))
+    if draft.summary:
+        regions.append((at, encoded.content_spans[0][1], _entry("summary of earlier turns", "kept", "fits")))
     spans = encoded.content_spans[1:]
     for number, (start, end) in enumerate(spans[:-1]):
         role = ("user", "assistant")[number % 2]
-        regions.append((start, end, _entry(f"history {number + 1}: {role}", "kept", "fits")))
+        own = number < 2 * len(draft.turns)
+        part = f"history {number + 1}: {role}" if own else f"tool {'call' if role == 'assistant' else 'question'}"
+        regions.append((start, end, _entry(part, "kept", "fits" if own else "always kept")))
     regions.append((*spans[-1], _entry("question", "kept", "always kept")))
     entries: list[LedgerEntry] = []
     rest = len(encoded.token_starts)
@@ -182,14 +249,23 @@ def _ledger(builder: _Builder, draft: _Draft, everything: _Draft, encoded: Encod
         rest -= tokens
         entries.append(replace(entry, tokens=tokens))
     head = replace(_entry("instruction and format", "kept", "always kept"), tokens=rest)
+    return (head, *entries, *_dropped(draft, everything))
+
+
+def _dropped(draft: _Draft, everything: _Draft) -> list[LedgerEntry]:
+    """What was there to be put in and is not."""
+    kept = {place(passage) for passage in draft.passages}
     dropped = [
-        _entry(f"passage {passage.number}: {passage.source}", "dropped", "the window is full")
-        for passage in everything.passages[len(draft.passages) :]
+        _entry(f"passage: {passage.source}", "dropped", "the window is full")
+        for passage in everything.passages
+        if place(passage) not in kept
     ]
-    lost = len(everything.history) - len(draft.history)
+    lost = 2 * (len(everything.turns) - len(draft.turns))
     if lost:
         dropped.append(_entry(f"history: the oldest {lost} messages", "dropped", "the window is full"))
-    return (head, *entries, *dropped)
+    if everything.summary and not draft.summary:
+        dropped.append(_entry("summary of earlier turns", "dropped", "the window is full"))
+    return dropped
 
 
 def _entry(part: str, action: Action, why: str) -> LedgerEntry:

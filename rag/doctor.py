@@ -89,7 +89,7 @@ def _format(settings: Settings) -> tuple[str, bool]:
 
 
 def _gpu(settings: Settings) -> tuple[str, bool]:
-    from rag.llama import supports_gpu
+    from rag.engine import supports_gpu
 
     if supports_gpu():
         return f"this build of llama.cpp can offload; gpu_layers is {settings.gpu_layers}", True

@@ -1,4 +1,4 @@
-"""A GGUF model in this process: the one door to llama-cpp-python.
+"""A GGUF model in this process.
 
 The model is given token ids, never a string, so nothing in a text can become a control token. llama.cpp keeps the
 longest common prefix of consecutive prompts; what was really evaluated is counted at the engine's own ``eval``.
@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import codecs
 import os
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
 from prompts.formats import choose_format
-from prompts.types import ControlToken, Prompt
+from prompts.types import Prompt
+from rag import engine
+from rag.engine import OnWait
 from rag.errors import ModelError
+from rag.model import StopText
 from rag.types import Sampling, Usage
 
 
@@ -28,10 +31,13 @@ class LlamaModel:
         context_window: int = 4096,
         threads: int = 0,
         gpu_layers: int = -1,
+        batch_tokens: int = 0,
+        flash_attention: str = "auto",
         prompt_format: str = "auto",
         vocabulary_only: bool = False,
     ) -> None:
-        """``context_window`` in tokens, at most what the model was trained for; ``threads`` 0: one a core.
+        """``context_window`` in tokens, at most what the model was trained for; ``threads`` 0: one a core;
+        ``batch_tokens`` 0: what suits the processor; ``flash_attention`` "auto": on a GPU only.
 
         With ``vocabulary_only`` prompts can be built and counted, but nothing can be generated.
         Raises :class:`ModelError` when llama.cpp cannot load the file.
@@ -39,9 +45,18 @@ class LlamaModel:
         self.name = file.name
         self.usage = Usage()
         self.finished = True
-        self._evaluated = 0
-        self._llama = self._load(file, context_window, threads or os.cpu_count() or 1, gpu_layers, vocabulary_only)
-        trained = int(self._llama.metadata.get(f"{self._architecture()}.context_length", context_window))
+        self._file = file
+        self._llama = engine.load(
+            file,
+            window=context_window,
+            threads=threads or os.cpu_count() or 1,
+            gpu_layers=gpu_layers,
+            batch=batch_tokens,
+            flash_attention=flash_attention,
+            vocabulary_only=vocabulary_only,
+        )
+        metadata: dict[str, str] = self._llama.metadata
+        trained = int(metadata.get(f"{metadata.get('general.architecture', 'llama')}.context_length", context_window))
         if trained < context_window:
             raise ModelError(
                 f"{file.name} was trained for a context of {trained} tokens, not {context_window}: "
@@ -49,148 +64,96 @@ class LlamaModel:
             )
         self.context_window = context_window
         self.trained_window = trained
-        name = f"{file.name} {self._llama.metadata.get('general.name', '')}"
         self.format = choose_format(
             prompt_format,
-            model_name=name.strip(),
-            chat_template=self._llama.metadata.get("tokenizer.chat_template"),
+            model_name=f"{file.name} {metadata.get('general.name', '')}".strip(),
+            chat_template=metadata.get("tokenizer.chat_template"),
             tokenizer=self._llama,
-            control_tokens=_control_tokens(self._llama),
-            add_bos=_adds_bos(self._llama),
+            control_tokens=engine.control_tokens(self._llama),
+            add_bos=engine.adds_bos(self._llama),
         )
 
-    def _load(self, file: Path, window: int, threads: int, gpu_layers: int, vocabulary_only: bool) -> Any:
-        import llama_cpp
+    @property
+    def on_wait(self) -> OnWait | None:
+        """See :class:`~rag.model.ChatModel`."""
+        found: OnWait | None = self._llama.on_wait
+        return found
 
-        errors = _captured_log()
-        model = self
-
-        class CountingLlama(llama_cpp.Llama):  # type: ignore[misc]
-            def eval(self, tokens: Sequence[int]) -> None:
-                model._evaluated += len(tokens)
-                super().eval(tokens)
-
-        try:
-            return CountingLlama(
-                model_path=str(file),
-                n_ctx=window,
-                n_batch=512,
-                n_threads=threads,
-                n_threads_batch=threads,
-                n_gpu_layers=gpu_layers,
-                vocab_only=vocabulary_only,
-                verbose=False,
-            )
-        except (ValueError, RuntimeError, OSError, AssertionError) as error:
-            reason = " ".join((errors or [str(error)])[0].split())[:200]
-            raise ModelError(
-                f"llama.cpp cannot load {file} ({reason}): the file is damaged, of a kind this build does not "
-                "know, or too large for the memory"
-            ) from error
-
-    def _architecture(self) -> str:
-        return str(self._llama.metadata.get("general.architecture", "llama"))
+    @on_wait.setter
+    def on_wait(self, told: OnWait | None) -> None:
+        self._llama.on_wait = told
 
     def count_tokens(self, text: str) -> int:
+        """See :class:`~rag.model.ChatModel`."""
         return len(self._llama.tokenize(text.encode("utf-8", "replace"), add_bos=False, special=False))
 
     def stream(self, prompt: Prompt, sampling: Sampling) -> Generator[str]:
-        """See :meth:`ChatModel.stream`. Greedy at temperature 0, so the same prompt gives the same answer."""
-        import llama_cpp
+        """See :class:`~rag.model.ChatModel`. Greedy at temperature 0, so the same prompt gives the same answer.
 
-        vocabulary = llama_cpp.llama_model_get_vocab(self._llama._model.model)
+        While a prompt is read, closing takes effect after at most ``batch_tokens``.
+        """
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        stops = StopText(sampling.stop)
         given = list(prompt.token_ids)
         if len(given) + sampling.max_tokens > self.context_window:
             raise ModelError(
                 f"{len(given)} prompt tokens and {sampling.max_tokens} for the answer exceed the context window "
                 f"of {self.context_window}: raise --context-window or lower --max-answer-tokens"
             )
-        self._evaluated = made = 0
-        self.finished = False
-        self.usage = Usage(prompt_tokens=len(given))
-        self._llama.set_seed(sampling.seed)
-        tokens = self._llama.generate(given, temp=sampling.temperature, top_k=40, top_p=0.95, min_p=0.05)
+        tokens = self._tokens(given, sampling)
+        made = reused = 0
         try:
             for token in tokens:
                 if made == 0:
-                    reused = len(given) - self._evaluated
+                    reused = len(given) - self._llama.evaluated
                     self.usage = Usage(prompt_tokens=len(given), reused_tokens=reused)
-                if llama_cpp.llama_vocab_is_eog(vocabulary, token):
+                if engine.is_end(self._llama, token):
                     self.finished = True
                     break
                 made += 1
                 self.usage = Usage(prompt_tokens=len(given), reused_tokens=reused, answer_tokens=made)
-                piece = decoder.decode(self._llama.detokenize([token], prev_tokens=given))
-                if piece:
+                if piece := stops.feed(decoder.decode(self._llama.detokenize([token], prev_tokens=given))):
                     yield piece
-                if made >= sampling.max_tokens:
+                if stops.found or made >= sampling.max_tokens:
                     break
         except RuntimeError as error:
             raise ModelError(f"llama.cpp failed while answering ({error}): try a smaller window") from error
         finally:
             tokens.close()
-        rest = decoder.decode(b"", final=True)
-        if rest:
+        self.finished |= stops.found
+        if rest := stops.finish(decoder.decode(b"", final=True)):
             yield rest
+
+    def _tokens(self, given: list[int], sampling: Sampling) -> Any:
+        self._llama.evaluated = 0
+        self.finished = False
+        self.usage = Usage(prompt_tokens=len(given))
+        self._llama.set_seed(sampling.seed)
+        return self._llama.generate(
+            given,
+            temp=sampling.temperature,
+            top_k=sampling.top_k,
+            top_p=sampling.top_p,
+            min_p=sampling.min_p,
+            repeat_penalty=sampling.repeat_penalty,
+            grammar=engine.grammar(sampling.schema) if sampling.schema is not None else None,
+        )
+
+    def save_state(self, folder: Path, name: str) -> int:
+        """Keep what has been read in a file of this folder, for :meth:`load_state`; returns its size in bytes.
+
+        Raises OSError when it cannot be written.
+        """
+        return engine.save_state(self._llama, self._state_file(folder, name))
+
+    def load_state(self, folder: Path, name: str) -> int:
+        """Tokens that need not be read again; 0 when there is no state of that name for this very model."""
+        file = self._state_file(folder, name)
+        return engine.load_state(self._llama, file) if file.is_file() else 0
+
+    def _state_file(self, folder: Path, name: str) -> Path:
+        return folder / f"{name}.{engine.state_key(self._file)}.state"
 
     def close(self) -> None:
         """Free the weights."""
         self._llama.close()
-
-
-_GGML_LOG_ERROR = 4
-"""GGML_LOG_LEVEL_ERROR of ggml.h; the Python package has no name for it."""
-_log_callback: Any = None
-"""Kept for as long as llama.cpp may call it."""
-
-
-def _captured_log() -> list[str]:
-    """From now on llama.cpp's errors are collected in this list, and nothing is printed on stderr."""
-    global _log_callback
-    import llama_cpp
-
-    errors: list[str] = []
-
-    @llama_cpp.llama_log_callback  # type: ignore[untyped-decorator]
-    def collect(level: int, text: bytes, _: object) -> None:
-        if level == _GGML_LOG_ERROR:
-            errors.append(text.decode("utf-8", "replace"))
-
-    llama_cpp.llama_log_set(collect, None)
-    _log_callback = collect
-    return errors
-
-
-def supports_gpu() -> bool:
-    """Whether this build of llama.cpp can offload layers to a GPU."""
-    import llama_cpp
-
-    return bool(llama_cpp.llama_supports_gpu_offload())
-
-
-def _adds_bos(llama: Any) -> bool:
-    import llama_cpp
-
-    return bool(llama_cpp.llama_vocab_get_add_bos(llama_cpp.llama_model_get_vocab(llama._model.model)))
-
-
-def _control_tokens(llama: Any) -> tuple[ControlToken, ...]:
-    """Every token of the vocabulary that llama.cpp reads as something other than plain text."""
-    import llama_cpp as low
-
-    vocabulary = low.llama_model_get_vocab(llama._model.model)
-    special = low.LLAMA_TOKEN_ATTR_CONTROL | low.LLAMA_TOKEN_ATTR_UNKNOWN | low.LLAMA_TOKEN_ATTR_USER_DEFINED
-    found = []
-    for id_ in range(low.llama_vocab_n_tokens(vocabulary)):
-        attributes = low.llama_vocab_get_attr(vocabulary, id_)
-        if attributes & special:
-            token = ControlToken(
-                text=low.llama_vocab_get_text(vocabulary, id_).decode("utf-8", "replace"),
-                id=id_,
-                lstrip=bool(attributes & low.LLAMA_TOKEN_ATTR_LSTRIP),
-                rstrip=bool(attributes & low.LLAMA_TOKEN_ATTR_RSTRIP),
-                user_defined=bool(attributes & low.LLAMA_TOKEN_ATTR_USER_DEFINED),
-            )
-            found.append(token)
-    return tuple(found)

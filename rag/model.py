@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Protocol
 
 from prompts.formats import PromptFormat, choose_format
@@ -14,7 +14,9 @@ class ChatModel(Protocol):
     """A model that is given token ids and answers in pieces of text.
 
     ``usage`` and ``finished`` describe the last ``stream``, from its first piece on: ``finished`` is True when
-    the model ended its answer by itself, False when the token limit did.
+    the model ended its answer by itself, False when the token limit did. ``on_wait`` can be set: it is called, before
+    a long prompt is read, with its tokens still to be read and the seconds that this will take (an estimate made on
+    the first of them); models that cannot tell never call it.
     """
 
     name: str
@@ -22,12 +24,45 @@ class ChatModel(Protocol):
     context_window: int
     usage: Usage
     finished: bool
+    on_wait: Callable[[int, float], None] | None
 
     def count_tokens(self, text: str) -> int:
         """Tokens of plain text, no control tokens added or parsed."""
 
     def stream(self, prompt: Prompt, sampling: Sampling) -> Generator[str]:
         """The answer as it is made. Closing the generator stops the model within one token."""
+
+
+class StopText:
+    """Cuts a streamed text at the first of some stop texts; holds back what may be the beginning of one."""
+
+    def __init__(self, stops: Sequence[str]) -> None:
+        self.found = False
+        self._stops = tuple(stop for stop in stops if stop)
+        self._held = ""
+
+    def feed(self, piece: str) -> str:
+        """Take a piece; returns what can be shown of it and of what was held back."""
+        text = self._held + piece
+        if ends := [at for stop in self._stops if (at := text.find(stop)) >= 0]:
+            self.found, self._held = True, ""
+            return text[: min(ends)]
+        hold = max((_overlap(text, stop) for stop in self._stops), default=0)
+        self._held = text[len(text) - hold :]
+        return text[: len(text) - hold]
+
+    def finish(self, piece: str = "") -> str:
+        """The last piece came; returns the rest."""
+        if self.found:
+            return ""
+        shown = self.feed(piece)
+        rest, self._held = self._held, ""
+        return shown + rest
+
+
+def _overlap(text: str, stop: str) -> int:
+    """Length of the longest end of ``text`` that begins ``stop``."""
+    return next((size for size in range(min(len(stop) - 1, len(text)), 0, -1) if text.endswith(stop[:size])), 0)
 
 
 CHATML = (
@@ -71,6 +106,7 @@ class ScriptedModel:
         self.prompts: list[Prompt] = []
         self.usage = Usage()
         self.finished = True
+        self.on_wait: Callable[[int, float], None] | None = None
         self.format = choose_format(
             "template",
             model_name=self.name,

@@ -16,20 +16,21 @@ Similarity = Callable[[str, Sequence[str]], Sequence[float]]
 
 
 def closest_quote(
-    question: str, passages: Sequence[Passage], grounding: Grounding, similarity: Similarity
+    question: str, passages: Sequence[Passage], grounding: Grounding, similarity: Similarity, said: str = ""
 ) -> Citation | None:
     """The sentence of the passages that comes closest to the question, or None if none is :data:`QUOTABLE`.
 
     Score: the cosine of sentence and question, plus the share of the question's content terms that the sentence has,
     where a term weighs the more the fewer of the sentences have it (inverse document frequency as in BM25).
-    Sentences that say nothing beyond the question's own words are left out; among equals the better ranked wins.
+    Sentences that say nothing beyond the question's own words are left out, and so are those that stand in ``said``,
+    the earlier answers; among equals the earlier passage wins.
     """
     wanted = grounding.terms(question)
     found = [
         (passage, start, end, terms)
         for passage in passages
         for start, end in sentence_spans(passage.text)
-        if (terms := grounding.terms(passage.text[start:end])) - wanted
+        if (terms := grounding.terms(passage.text[start:end])) - wanted and passage.text[start:end] not in said
     ]
     if not found or not wanted:
         return None

@@ -27,9 +27,10 @@ class Settings:
     ``model``: a GGUF file, an alias or a server's URL; empty means the packaged one. ``tokenizer``: a GGUF file whose
     vocabulary counts and builds the prompts for a server. ``k``: passages to retrieve, 1 to 100.
     ``min_relevance``: a question whose retrieval is below it is refused without asking the model (0 to 1).
-    ``threads``: 0 means one a core. ``gpu_layers``: -1 means all that the build can offload. ``batch_tokens``: prompt tokens
-    that are read at a time. ``stop``: a text at which an answer ends; empty for none. ``sessions``: the folder in which
-    conversations are kept. The samplers from ``top_k`` on are described at :class:`rag.types.Sampling`.
+    ``threads``: 0 means one a core. ``gpu_layers``: -1 means all that the build can offload. ``batch_tokens``: prompt
+    tokens that are read at a time, 0 for what suits the processor. ``stop``: a text at which an answer ends; empty for
+    none. ``sessions``: the folder in which conversations are kept. The samplers from ``top_k`` on are described at
+    :class:`rag.types.Sampling`.
     """
 
     index: str = ".rag/index"
@@ -53,7 +54,7 @@ class Settings:
     min_p: float = 0.05
     repeat_penalty: float = 1.0
     stop: str = ""
-    batch_tokens: int = 512
+    batch_tokens: int = 0
     flash_attention: FlashAttention = "auto"
 
     def __post_init__(self) -> None:
@@ -69,7 +70,7 @@ class Settings:
         _range("top_p", self.top_p, 0.0, 1.0)
         _range("min_p", self.min_p, 0.0, 1.0)
         _range("repeat_penalty", self.repeat_penalty, 0.1, 10.0)
-        _range("batch_tokens", self.batch_tokens, 1, 65_536)
+        _range("batch_tokens", self.batch_tokens, 0, 65_536)
         _choice("mode", self.mode, get_args(SearchMode))
         _choice("history", self.history, get_args(HistoryStrategy))
         _choice("flash_attention", self.flash_attention, get_args(FlashAttention))

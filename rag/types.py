@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from prompts.types import Message, Prompt
@@ -32,6 +32,10 @@ class Passage:
     pages: tuple[int, ...]
     headings: tuple[str, ...]
     score: float
+
+    def at(self, number: int) -> Passage:
+        """The same passage under another number."""
+        return self if number == self.number else replace(self, number=number)
 
     def cite(self, start: int, end: int, status: CitationStatus) -> Citation:
         """The citation of ``text[start:end]``."""

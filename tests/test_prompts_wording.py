@@ -21,6 +21,9 @@ passage = "[{number}] {source}{headings}: {text}"
 heading = "/{heading}"
 between_passages = "\\n"
 question = "Q {question}"
+summary = " so far: {summary}"
+summarise = "Sum up."
+condense = "Alone: {question}"
 """
 
 
@@ -48,6 +51,8 @@ def test_own_wording(tmp_path: Path) -> None:
     wording = load_wording(path)
     assert wording.system([wording.passage(1, "t", "s", ("a", "b"))]) == "Only these, else No.\n[1] s/a/b: t"
     assert wording.question("x") == "Q x"
+    assert wording.condense("x") == "Alone: x"
+    assert wording.system([], "y") == "Only these, else No.\n so far: y"
 
 
 def test_slots_are_filled_in_one_pass() -> None:

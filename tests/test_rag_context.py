@@ -9,9 +9,10 @@ from ingest.types import Chunk, ScoredChunk
 from prompts.formats import PromptFormat, choose_format
 from prompts.types import Message
 from prompts.wording import load_wording
-from rag.context import Context, build_context
+from rag.candidates import arrange
+from rag.context import Context, Instruction, build_context
 from rag.errors import QuestionTooLongError
-from rag.types import History
+from rag.types import Conversation, History
 
 WORDING = load_wording()
 PROSE = st.lists(
@@ -62,9 +63,9 @@ def turns(texts: list[str]) -> History:
 
 def build(name: str, question: str, texts: list[str], past: list[str], window: int, reserved: int) -> Context:
     return build_context(
-        question,
-        hits(texts),
-        turns(past),
+        Instruction(question=question),
+        arrange(Conversation(), hits(texts), follow_up=False),
+        Conversation.of(turns(past)),
         format_=FORMATS[name],
         wording=WORDING,
         window=window,
@@ -130,7 +131,7 @@ def test_the_best_passage_is_shortened_at_a_sentence_and_the_ledger_says_so() ->
     assert len(passage.text) < len(text)
     actions = {entry.part.split(":")[0]: entry.action for entry in context.prompt.ledger}
     assert actions["passage 1"] == "shortened"
-    assert actions["passage 2"] == "dropped"
+    assert actions["passage"] == "dropped"
     assert actions["history"] == "dropped"
     assert actions["question"] == "kept"
 

@@ -70,14 +70,17 @@ _SETTINGS: dict[str, Any] = {
     ],
     "stop": Annotated[Optional[str], typer.Option("--stop", help="Text at which an answer ends.")],
     "batch_tokens": Annotated[
-        Optional[int], typer.Option("--batch-tokens", help="Prompt tokens read at a time [512].")
+        Optional[int], typer.Option("--batch-tokens", help="Prompt tokens read at a time; 0: 128, with a GPU 512 [0].")
     ],
     "flash_attention": Annotated[Optional[str], typer.Option("--flash-attention", help="auto, on or off [auto].")],
+    "sessions": Annotated[
+        Optional[str], typer.Option("--sessions", help="Folder in which conversations are kept [.rag/sessions].")
+    ],
 }
 
 INDEX = ("index", "embedder")
 SEARCH = (*INDEX, "k", "mode")
-GENERATE = tuple(_SETTINGS)
+GENERATE = tuple(name for name in _SETTINGS if name != "sessions")
 
 
 def takes_settings(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
