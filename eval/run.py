@@ -20,6 +20,8 @@ from eval.types import Case, Record
 from prompts.wording import load_wording
 from rag.chat import RagChat
 from rag.errors import USER_ERRORS
+from rag.model import ChatModel
+from rag.models import find_model, is_server
 from rag.settings import Settings
 
 Progress = Callable[[int, int], None]
@@ -31,9 +33,12 @@ RANKED = 10
 _ELSEWHERE = ("index", "model", "threads", "gpu_layers")
 
 
-def model_facts(file: Path) -> dict[str, object]:
-    """What identifies a model without reading gigabytes: file name and size in bytes."""
-    return {"name": file.name, "bytes": file.stat().st_size}
+def model_facts(name: str, model: ChatModel) -> dict[str, object]:
+    """What identifies the model of a ``--model`` without reading gigabytes: its name, and the file's size in bytes.
+
+    What a server runs under a name may change without notice; its ``bytes`` are None.
+    """
+    return {"name": model.name, "bytes": None if is_server(name) else find_model(name).stat().st_size}
 
 
 def run_facts(chat: RagChat, model: Mapping[str, object]) -> dict[str, object]:

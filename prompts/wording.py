@@ -22,7 +22,6 @@ SLOTS: dict[str, frozenset[str]] = {
     "question": frozenset({"question"}),
     "summary": frozenset({"summary"}),
     "summarise": frozenset(),
-    "condense": frozenset({"question"}),
 }
 _SLOT = re.compile(r"\{(\w+)\}")
 
@@ -47,7 +46,6 @@ class Wording:
     question_text: str
     summary_text: str
     summarise: str
-    condense_text: str
 
     def passage(self, number: int, text: str, source: str, headings: Sequence[str] = ()) -> str:
         """One passage in its frame. `number` is from 1, `headings` from the outermost in."""
@@ -62,10 +60,6 @@ class Wording:
     def question(self, text: str) -> str:
         """The user message."""
         return fill(self.question_text, question=text)
-
-    def condense(self, text: str) -> str:
-        """The request to turn a follow-up question into one that stands alone."""
-        return fill(self.condense_text, question=text)
 
 
 def load_wording(path: Path | None = None) -> Wording:
@@ -84,7 +78,6 @@ def load_wording(path: Path | None = None) -> Wording:
         question_text=table["question"],
         summary_text=table["summary"],
         summarise=table["summarise"],
-        condense_text=table["condense"],
     )
 
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from ingest.types import ScoredChunk
 from rag.types import Conversation, Passage
 
-ENOUGH = 3
-"""A follow-up is given what stands there already, and of its own hits the first three (docs/decisions/0009)."""
+ENOUGH = 2
+"""A follow-up is given what stands there already, and its own first two hits (docs/decisions/0009-conversations.md)."""
 SAME_TOPIC = 2
 """A question that stands alone belongs to the topic before if one of its first two hits stood in the prompt."""
 

@@ -2,51 +2,33 @@
 
 from __future__ import annotations
 
-import re
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import Any
 
 from ingest.embed import open_embedder
 from ingest.index import open_index
+from prompts.tool_wording import load_tool_wording
 from prompts.wording import Wording, load_wording
 from rag.candidates import Candidate, arrange
-from rag.citations import AnswerWriter
 from rag.context import Context, Instruction, build_context
 from rag.errors import QuestionTooLongError
-from rag.followup import LONGEST_QUESTION, accepted, joined, leans
+from rag.followup import joined, leans
 from rag.llama import LlamaModel
 from rag.memory import LONGEST_SUMMARY, fold, folds
 from rag.model import ChatModel
-from rag.models import find_model
-from rag.quotes import closest_quote
+from rag.models import check_model, find_model, is_server
+from rag.reply import OFF_DOCUMENTS, Asked, Replies
 from rag.retriever import Retrieval, Retriever
+from rag.schemas import outline
+from rag.server import ServerModel
 from rag.settings import Settings
-from rag.types import Answer, Citation, Conversation, History, Sampling, StopReason, Timings, Turn, Usage
+from rag.structured import check_answer_schema
+from rag.tools import Toolbox, put_back, result_passage
+from rag.types import Answer, Conversation, History, Sampling
 from rag.verifier import Verifier
-
-OFF_DOCUMENTS = "nothing in the documents comes close to this question"
-MODEL_REFUSED = "the model found no answer in the passages"
-NOT_SUPPORTED = "no passage supports what the model said"
-QUOTED = "no passage supports what the model said; this is the sentence that comes closest to the question"
-LEFT_OUT = "left out, for no passage supports it: "
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Asked:
-    """A question on its way: when it came in, what it continues, and what was found for it."""
-
-    question: str
-    standalone: str
-    began: float
-    conversation: Conversation
-    retrieval: Retrieval
-    retrieve_ms: float
-
-    def since(self) -> float:
-        """Milliseconds since it came in."""
-        return 1000 * (time.perf_counter() - self.began)
 
 
 class RagChat:
@@ -69,72 +51,93 @@ class RagChat:
         self.settings = settings or Settings()
         self._wording = wording or load_wording()
         self._verifier = Verifier()
+        self._tool_wording = load_tool_wording()
+        self._tools = Toolbox()
+        self._replies = Replies(model, self.settings, self._wording, self._verifier, retriever.similarity)
 
     @classmethod
     def from_settings(cls, settings: Settings) -> RagChat:
         """Open the index and load the model that the settings name; see :data:`rag.errors.USER_ERRORS`."""
-        find_model(settings.model)
+        check_model(settings.model)
         embedder = open_embedder(settings.embedder)
         retriever = Retriever(open_index(settings.index, embedder), embedder)
         return cls(retriever, open_model(settings), settings)
 
-    def ask(self, question: str, history: History | Conversation = ()) -> Answer:
+    def register(
+        self,
+        function: Callable[..., Any],
+        *,
+        parameters: Mapping[str, Any],
+        name: str | None = None,
+        description: str | None = None,
+    ) -> None:
+        """Let the model call a function of yours; see :meth:`rag.tools.Toolbox.register`."""
+        self._tools.register(function, parameters=parameters, name=name, description=description)
+
+    def ask(
+        self, question: str, history: History | Conversation = (), *, schema: Mapping[str, Any] | None = None
+    ) -> Answer:
         """The answer to a question.
 
         ``history``: what was said before, as messages that alternate user and assistant, oldest first; or, better, the
         ``conversation`` of the last answer, which also knows its passages: they then stay where they are in the prompt.
+        ``schema``: a JSON schema that the answer is to follow; its ``data`` then holds values that sources have.
         """
-        *_, answer = self.stream(question, history)
+        *_, answer = self.stream(question, history, schema=schema)
         assert isinstance(answer, Answer)
         return answer
 
     def prepare(self, question: str, history: History | Conversation = ()) -> tuple[Retrieval, Context]:
         """What :meth:`ask` would put before the model, without asking it for anything."""
-        asked = self._look_up(question, _conversation(history), rewrite=False)
+        asked = self._look_up(question, _conversation(history))
         return asked.retrieval, self._build(Instruction(question=question), self._candidates(asked), asked.conversation)
 
-    def stream(self, question: str, history: History | Conversation = ()) -> Generator[str | Answer]:
+    def stream(
+        self, question: str, history: History | Conversation = (), *, schema: Mapping[str, Any] | None = None
+    ) -> Generator[str | Answer]:
         """Pieces of the answer as they are made, then the :class:`Answer`, whose ``text`` they add up to."""
-        asked = self._look_up(question, _conversation(history), rewrite=True)
+        wanted = None if schema is None else check_answer_schema(schema)
+        conversation = _conversation(history)
+        call = self._tools.call(self.model, self._tool_wording, question, conversation)
+        asked = replace(self._look_up(question, conversation), schema=wanted, call=call)
         if asked.retrieval.relevance < self.settings.min_relevance:
-            yield self._wording.refusal
-            yield self._answer(asked, None, self._wording.refusal, (), OFF_DOCUMENTS, "refused", None)
-            return
+            if call is None or call.failed:
+                yield from self._replies.refuse(asked, OFF_DOCUMENTS)
+                return
+            asked = replace(asked, retrieval=replace(asked.retrieval, hits=()))
         asked, context = self._remembering(asked)
-        yield from self._generate(asked, context)
+        if wanted is None:
+            yield from self._replies.text(asked, context)
+        else:
+            yield from self._replies.json(asked, context, wanted)
 
-    def _look_up(self, question: str, conversation: Conversation, *, rewrite: bool) -> _Asked:
-        """Search for the question, in a form that stands alone."""
+    def _look_up(self, question: str, conversation: Conversation) -> Asked:
+        """Search for the question, together with what it follows if it leans on that."""
         began = time.perf_counter()
-        standalone = self._standalone(question, conversation, rewrite=rewrite)
-        searched = time.perf_counter()
+        standalone = question
+        if conversation.turns and leans(question, self._verifier.grounding):
+            standalone = joined(question, conversation, self._wording.refusal)
         retrieval = self.retriever.search(standalone, k=self.settings.k, mode=self.settings.mode)
-        return _Asked(
+        return Asked(
             question=question,
             standalone=standalone,
             began=began,
             conversation=conversation,
             retrieval=retrieval,
-            retrieve_ms=1000 * (time.perf_counter() - searched),
+            retrieve_ms=1000 * (time.perf_counter() - began),
         )
 
-    def _standalone(self, question: str, conversation: Conversation, *, rewrite: bool) -> str:
-        grounding = self._verifier.grounding
-        if not conversation.turns or not leans(question, grounding):
-            return question
-        said = ""
-        if rewrite:
-            request = self._wording.condense(question)
-            said = self._request(request, arrange(conversation, (), follow_up=True), conversation, LONGEST_QUESTION)
-        return accepted(said, question, conversation, grounding) or joined(question, conversation)
-
-    def _candidates(self, asked: _Asked) -> tuple[Candidate, ...]:
+    def _candidates(self, asked: Asked) -> tuple[Candidate, ...]:
         follow_up = asked.standalone != asked.question
         return arrange(asked.conversation, asked.retrieval.hits, follow_up=follow_up)
 
-    def _remembering(self, asked: _Asked) -> tuple[_Asked, Context]:
+    def _remembering(self, asked: Asked) -> tuple[Asked, Context]:
         """The prompt; when turns no longer fit, they are folded first, as the settings say."""
-        instruction, candidates = Instruction(question=asked.question), self._candidates(asked)
+        candidates = self._candidates(asked)
+        number = len(candidates) + 1
+        if asked.call:
+            asked = replace(asked, result=result_passage(asked.call, number))
+        instruction = self._instruction(asked, number)
         context = self._build(instruction, candidates, asked.conversation)
         before = asked.conversation
         if context.turns == len(before.turns) - before.folded:
@@ -144,25 +147,26 @@ class RagChat:
         asked = replace(asked, conversation=fold(before, count, summary))
         return asked, self._build(instruction, candidates, asked.conversation)
 
+    def _instruction(self, asked: Asked, number: int) -> Instruction:
+        """``number``: the one that a tool's result is cited by."""
+        request = self._tool_wording.json(asked.question, outline(asked.schema)) if asked.schema else asked.question
+        if asked.call:
+            return put_back(asked.call, self._tool_wording, asked.question, number, request=request)
+        return Instruction(question=request)
+
     def _summary(self, conversation: Conversation) -> str:
-        """The model's own summary of the conversation; the passages make room for it if they must."""
-        candidates = arrange(conversation, (), follow_up=True)
-        return self._request(self._wording.summarise, candidates, conversation, LONGEST_SUMMARY).strip()
-
-    def _request(self, text: str, candidates: Sequence[Candidate], conversation: Conversation, max_tokens: int) -> str:
-        """What the model says to a request of our own, asked as one more turn: what it has read need not be read again.
-
-        Empty when the request does not fit.
+        """The model's own summary of the conversation, asked for as one more turn of it, so that what the model has
+        read need not be read again; the passages make room if they must. Empty when it does not fit even so.
         """
-        instruction = Instruction(question=text, plain=True)
+        instruction = Instruction(question=self._wording.summarise, plain=True)
         whole = len(conversation.turns) - conversation.folded
         try:
-            context = self._build(instruction, candidates, conversation, max_tokens)
+            context = self._build(instruction, arrange(conversation, (), follow_up=True), conversation, LONGEST_SUMMARY)
             if context.turns < whole:
-                context = self._build(instruction, (), conversation, max_tokens)
+                context = self._build(instruction, (), conversation, LONGEST_SUMMARY)
         except QuestionTooLongError:
             return ""
-        with closing(self.model.stream(context.prompt, Sampling(max_tokens=max_tokens))) as pieces:
+        with closing(self.model.stream(context.prompt, Sampling(max_tokens=LONGEST_SUMMARY))) as pieces:
             return "".join(pieces)
 
     def _build(
@@ -182,100 +186,23 @@ class RagChat:
             reserved=reserved or self.settings.max_answer_tokens,
         )
 
-    def _generate(self, asked: _Asked, context: Context) -> Generator[str | Answer]:
-        settings = self.settings
-        sampling = Sampling(
-            max_tokens=settings.max_answer_tokens,
-            temperature=settings.temperature,
-            seed=settings.seed,
-            top_k=settings.top_k,
-            top_p=settings.top_p,
-            min_p=settings.min_p,
-            repeat_penalty=settings.repeat_penalty,
-            stop=(settings.stop,) if settings.stop else (),
-        )
-        writer = AnswerWriter(context.passages, self._verifier)
-        raw = ""
-        first_token_ms: float | None = None
-        with closing(self.model.stream(context.prompt, sampling)) as pieces:
-            for piece in pieces:
-                if first_token_ms is None:
-                    first_token_ms = asked.since()
-                raw += piece
-                if shown := writer.feed(piece):
-                    yield shown
-                if writer.repeats or self._says_refusal(raw):
-                    break
-            else:
-                if shown := writer.finish():
-                    yield shown
-        if not writer.text:
-            yield from self._fall_back(asked, context, raw, first_token_ms)
-            return
-        why = LEFT_OUT + " / ".join(writer.unsupported) if writer.unsupported else ""
-        stop: StopReason = "end" if self.model.finished or writer.repeats else "length"
-        yield self._answer(asked, context, writer.text, writer.citations, why, stop, first_token_ms)
-
-    def _fall_back(
-        self, asked: _Asked, context: Context, raw: str, first_token_ms: float | None
-    ) -> Generator[str | Answer]:
-        """The model refused, or said nothing that a passage supports: quote the sources if they come close."""
-        refused = not raw.strip() or self._says_refusal(raw)
-        quote = None
-        if not refused:
-            quote = closest_quote(
-                asked.standalone, context.passages, self._verifier.grounding, self.retriever.similarity
-            )
-        if quote is None:
-            yield self._wording.refusal
-            why = MODEL_REFUSED if refused else NOT_SUPPORTED
-            yield self._answer(asked, context, self._wording.refusal, (), why, "refused", first_token_ms)
-            return
-        text = f"{quote.quote} [{quote.number}]"
-        yield text
-        yield self._answer(asked, context, text, (quote,), QUOTED, "quoted", first_token_ms)
-
-    def _says_refusal(self, text: str) -> bool:
-        return _plain(text).startswith(_plain(self._wording.refusal))
-
-    def _answer(
-        self,
-        asked: _Asked,
-        context: Context | None,
-        text: str,
-        citations: tuple[Citation, ...],
-        why: str,
-        stop: StopReason,
-        first_token_ms: float | None,
-    ) -> Answer:
-        passages = context.passages if context else ()
-        turn = Turn(question=asked.question, standalone=asked.standalone, answer=text, passages=passages)
-        return Answer(
-            question=asked.question,
-            standalone=asked.standalone,
-            text=text,
-            refused=stop == "refused",
-            why=why,
-            citations=citations,
-            passages=passages,
-            usage=self.model.usage if context else Usage(),
-            timings=Timings(retrieve_ms=asked.retrieve_ms, first_token_ms=first_token_ms, total_ms=asked.since()),
-            stop=stop,
-            prompt=context.prompt if context else None,
-            conversation=replace(asked.conversation, turns=(*asked.conversation.turns, turn)),
-        )
-
 
 def _conversation(history: History | Conversation) -> Conversation:
     return history if isinstance(history, Conversation) else Conversation.of(history)
 
 
-def _plain(text: str) -> str:
-    return re.sub(r"\W+", " ", text).strip().casefold()
+def open_model(settings: Settings, *, vocabulary_only: bool = False) -> LlamaModel | ServerModel:
+    """The model that the settings name; with ``vocabulary_only`` it can build and count prompts, no more.
 
-
-def open_model(settings: Settings, *, vocabulary_only: bool = False) -> LlamaModel:
-    """The model that the settings name; with ``vocabulary_only`` it can build and count prompts, no more."""
+    Only a server's address makes it use the network.
+    """
+    if is_server(settings.model):
+        return ServerModel(
+            settings.model,
+            context_window=settings.context_window,
+            tokenizer=find_model(settings.tokenizer) if settings.tokenizer else None,
+            prompt_format=settings.prompt_format,
+        )
     return LlamaModel(
         find_model(settings.model),
         context_window=settings.context_window,

@@ -74,8 +74,12 @@ def _embedder(settings: Settings) -> tuple[str, bool]:
 
 
 def _model(settings: Settings) -> tuple[str, bool]:
-    from rag.models import find_model
+    from rag.models import find_model, is_server
 
+    if is_server(settings.model):
+        from rag.chat import open_model
+
+        return f"{open_model(settings).name}, on a server: what you ask and the passages go there", True
     file = find_model(settings.model)
     packaged = "" if settings.model else "; the small packaged one: for real use pass --model FILE.gguf"
     return f"{file.name}, {file.stat().st_size / 2**20:.0f} MB{packaged}", bool(settings.model)

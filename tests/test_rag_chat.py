@@ -8,8 +8,8 @@ from ingest.types import Embedder
 from prompts.types import Message
 from prompts.wording import load_wording
 from rag import Answer, RagChat, Retriever, Settings
-from rag.chat import MODEL_REFUSED, NOT_SUPPORTED, OFF_DOCUMENTS, QUOTED
 from rag.model import ScriptedModel
+from rag.reply import MODEL_REFUSED, NOT_SUPPORTED, OFF_DOCUMENTS, QUOTED
 
 REFUSAL = load_wording().refusal
 ENGINEER = "Who is the chief engineer of the company?"
@@ -105,11 +105,11 @@ def test_the_model_is_stopped_when_the_reader_stops(ferry_retriever: Retriever) 
             finally:
                 Endless.closed = True
 
-    asked = chat(ferry_retriever)
-    asked.model = Endless(["The chief engineer is Marit Solheim. She joined in 2004. " + "x " * 100])
+    model = Endless(["The chief engineer is Marit Solheim. She joined in 2004. " + "x " * 100])
+    asked = RagChat(ferry_retriever, model, Settings(k=3, min_relevance=0.3))
     stream = asked.stream(ENGINEER)
     next(stream)
-    stream.close()  # type: ignore[attr-defined]
+    stream.close()
     assert Endless.closed
 
 

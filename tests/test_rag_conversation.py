@@ -10,10 +10,10 @@ from prompts.types import Message
 from prompts.wording import load_wording
 from rag import RagChat, Retriever, Settings
 from rag.candidates import ENOUGH, arrange, place
-from rag.chat import OFF_DOCUMENTS
 from rag.context import Instruction
 from rag.memory import VERBATIM
 from rag.model import ScriptedModel
+from rag.reply import OFF_DOCUMENTS
 from rag.types import Answer, Conversation
 
 WORDING = load_wording()
@@ -31,25 +31,17 @@ def prompts(chat_: RagChat) -> list[tuple[int, ...]]:
     return [prompt.token_ids for prompt in chat_.model.prompts]
 
 
-def test_a_follow_up_is_rewritten_searched_for_and_shown(ferry_retriever: Retriever) -> None:
-    asked = chat(ferry_retriever, MARIT, "When did Marit Solheim join the company?", "She joined the company in 2004.")
+def test_a_follow_up_is_searched_for_with_what_it_follows(ferry_retriever: Retriever) -> None:
+    asked = chat(ferry_retriever, MARIT, "She joined the company in 2004.")
     first = asked.ask(ENGINEER)
     assert first.standalone == ENGINEER
     second = asked.ask("When did she join?", first.conversation)
-    assert second.standalone == second.as_json()["standalone"] == "When did Marit Solheim join the company?"
+    assert second.standalone == second.as_json()["standalone"] == f"{ENGINEER} {MARIT} When did she join?"
     assert "2004" in second.text
-    request = asked.model.prompts[1].messages[-1].content  # type: ignore[attr-defined]
-    assert "When did she join?" in request
-    assert asked.model.prompts[2].messages[-1].content == "When did she join?"  # type: ignore[attr-defined]
+    assert asked.model.prompts[-1].messages[-1].content == "When did she join?"  # type: ignore[attr-defined]
 
 
-def test_a_model_that_rewrites_badly_is_not_believed(ferry_retriever: Retriever) -> None:
-    asked = chat(ferry_retriever, MARIT, "Marit Solheim eats tungsten for breakfast.", "She joined in 2004.")
-    second = asked.ask("When did she join?", asked.ask(ENGINEER).conversation)
-    assert second.standalone == f"{ENGINEER} When did she join?"
-
-
-def test_a_question_that_stands_alone_costs_no_rewriting(ferry_retriever: Retriever) -> None:
+def test_a_question_that_stands_alone_is_searched_for_as_it_is(ferry_retriever: Retriever) -> None:
     asked = chat(ferry_retriever, MARIT, "The MV Orrin carries 214 passengers.")
     first = asked.ask(ENGINEER)
     second = asked.ask("How many passengers does the MV Orrin carry?", first.conversation)
@@ -58,12 +50,11 @@ def test_a_question_that_stands_alone_costs_no_rewriting(ferry_retriever: Retrie
 
 
 def test_a_follow_up_reads_the_old_prompt_as_its_prefix(ferry_retriever: Retriever) -> None:
-    asked = chat(ferry_retriever, MARIT, "no rewriting", "She joined the company in 2004.")
+    asked = chat(ferry_retriever, MARIT, "She joined the company in 2004.")
     first = asked.ask(ENGINEER)
     second = asked.ask("When did she join?", first.conversation)
-    before, request, after = prompts(asked)
+    before, after = prompts(asked)
     assert after[: len(before)] == before
-    assert request[: len(before)] == before
     assert [place(p) for p in second.passages[: len(first.passages)]] == [place(p) for p in first.passages]
 
 
@@ -87,7 +78,7 @@ def test_new_passages_are_appended_and_at_most_so_many(ferry_retriever: Retrieve
 
 
 def test_a_refused_question_in_between_loses_nothing(ferry_retriever: Retriever) -> None:
-    asked = chat(ferry_retriever, MARIT, "no rewriting", "She joined the company in 2004.", min_relevance=0.3)
+    asked = chat(ferry_retriever, MARIT, "She joined the company in 2004.", min_relevance=0.3)
     first = asked.ask(ENGINEER)
     off = asked.ask("What is the boiling point of tungsten at sea level?", first.conversation)
     assert off.why == OFF_DOCUMENTS
@@ -134,10 +125,10 @@ def test_a_long_conversation_always_fits_and_is_folded_as_asked(ferry_retriever:
 
 
 def test_plain_messages_are_a_conversation_too(ferry_retriever: Retriever) -> None:
-    asked = chat(ferry_retriever, "no rewriting", "She joined the company in 2004.")
+    asked = chat(ferry_retriever, "She joined the company in 2004.")
     past = (Message(role="user", content=ENGINEER), Message(role="assistant", content=f"{MARIT} [7]"))
     answer = asked.ask("When did she join?", past)
-    assert answer.standalone == f"{ENGINEER} When did she join?"
+    assert answer.standalone == f"{ENGINEER} {MARIT} When did she join?"
     sent = asked.model.prompts[-1].messages  # type: ignore[attr-defined]
     assert [m.content for m in sent[1:3]] == [ENGINEER, MARIT]  # a marker that names no passage is left out
     with pytest.raises(ValueError, match="alternates"):

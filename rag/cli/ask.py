@@ -1,24 +1,22 @@
-"""``rag search``, ``ask``, ``chat``, ``prompt`` and ``demo``."""
+"""``rag search``, ``ask``, ``prompt`` and ``demo``."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
 from rag.cli import options
-from rag.cli.output import emit, note, print_sources, progress, read_batch, safe, waiting
+from rag.cli.output import emit, note, print_sources, progress, read_batch, safe
+from rag.cli.parts import open_chat, open_retriever, stream_answer
 
 if TYPE_CHECKING:
     from prompts.types import Prompt
     from rag.chat import RagChat
     from rag.context import Context
-    from rag.retriever import Retrieval, Retriever
-    from rag.settings import Settings
-    from rag.types import Answer, History
+    from rag.retriever import Retrieval
 
 
 @options.takes_settings(*options.SEARCH)
@@ -36,7 +34,7 @@ def search(
     settings = resolve(flags).settings
     only = options.sources(filter_)
     queries = _questions(query, batch)
-    with _retriever(settings) as retriever:
+    with open_retriever(settings) as retriever:
         found = retriever.search_many(
             [question for _, question in queries], k=settings.k, mode=settings.mode, sources=only
         )
@@ -63,7 +61,7 @@ def ask(
 
     settings = resolve(flags).settings
     questions = _questions(question, batch)
-    with _chat(settings) as chat_:
+    with open_chat(settings) as chat_:
         if batch:
             _ask_batch(chat_, questions)
             return
@@ -75,18 +73,7 @@ def ask(
             return
         if show_prompt:
             note(safe(chat_.prepare(text)[1].prompt.text))
-        _stream(chat_, text)
-
-
-@options.takes_settings(*options.GENERATE)
-def chat(*, flags: options.Flags) -> None:
-    """A conversation at the terminal: /new forgets it, /sources and /why explain the last answer, /quit ends."""
-    from rag.settings import resolve
-
-    settings = resolve(flags).settings
-    with _chat(settings) as chat_:
-        note("Ask away. /new starts over, /sources and /why explain the last answer, /quit ends.")
-        _converse(chat_)
+        print_sources(stream_answer(chat_, text))
 
 
 @options.takes_settings(*options.GENERATE)
@@ -100,7 +87,7 @@ def prompt(
     from rag.settings import resolve
 
     settings = resolve(flags).settings
-    with _chat(settings, vocabulary_only=True) as chat_:
+    with open_chat(settings, vocabulary_only=True) as chat_:
         _, context = chat_.prepare(question)
         if json:
             emit(_prompt_json(context.prompt, chat_))
@@ -121,10 +108,10 @@ def demo(
 
     settings = resolve({"index": index} | flags).settings
     print_report(run([corpus_folder()], settings.index, settings.embedder), settings.index)
-    with _chat(settings) as chat_:
+    with open_chat(settings) as chat_:
         for question in QUESTIONS:
             typer.echo(f"\n> {question}\n")
-            _stream(chat_, question)
+            print_sources(stream_answer(chat_, question))
     typer.echo(f'\nTry your own:  rag ask "Who answers the hotline at night?" --index {settings.index}')
     typer.echo("Your documents:  rag ingest FOLDER, then  rag ask QUESTION")
 
@@ -160,88 +147,6 @@ def _questions(question: str | None, batch: Path | None) -> list[tuple[Any, str]
 
 def _rows(batch: Path | None) -> Iterator[dict[str, Any]]:
     return read_batch(batch) if batch is not None else iter(())
-
-
-@contextmanager
-def _retriever(settings: Settings) -> Iterator[Retriever]:
-    from ingest.embed import open_embedder
-    from ingest.index import open_index
-    from rag.retriever import Retriever
-
-    embedder = open_embedder(settings.embedder)
-    with open_index(settings.index, embedder) as index:
-        yield Retriever(index, embedder)
-
-
-@contextmanager
-def _chat(settings: Settings, *, vocabulary_only: bool = False) -> Iterator[RagChat]:
-    """Everything a question needs; the model is checked before the index, the cheaper first."""
-    from rag.chat import RagChat, open_model
-    from rag.models import find_model
-
-    find_model(settings.model)
-    with _retriever(settings) as retriever:
-        yield RagChat(retriever, open_model(settings, vocabulary_only=vocabulary_only), settings)
-
-
-def _stream(chat_: RagChat, question: str, history: History = ()) -> Answer:
-    from rag.types import Answer
-
-    pieces = iter(chat_.stream(question, history))
-    with waiting("reading the passages"):
-        piece = next(pieces)
-    while not isinstance(piece, Answer):
-        typer.echo(safe(piece), nl=False)
-        piece = next(pieces)
-    typer.echo()
-    print_sources(piece)
-    return piece
-
-
-def _converse(chat_: RagChat) -> None:
-    from prompts.types import Message
-    from rag.errors import USER_ERRORS
-
-    history: History = ()
-    last: Answer | None = None
-    while True:
-        try:
-            line = input("\n> ").strip()
-        except (EOFError, KeyboardInterrupt):
-            typer.echo()
-            return
-        if line == "/quit":
-            return
-        if line == "/new":
-            history, last = (), None
-            note("forgotten")
-        elif line in {"/sources", "/why"}:
-            _explain(line, last)
-        elif line.startswith("/"):
-            note("commands: /new /sources /why /quit")
-        elif line:
-            try:
-                last = _stream(chat_, line, history)
-            except KeyboardInterrupt:
-                note("\nstopped; the conversation goes on")
-                continue
-            except USER_ERRORS as error:
-                note(f"error: {error}")
-                continue
-            turn = (Message(role="user", content=line), Message(role="assistant", content=last.text))
-            history = (*history, *turn)
-
-
-def _explain(command: str, last: Answer | None) -> None:
-    if last is None:
-        note("no answer yet")
-    elif command == "/sources":
-        for passage in last.passages:
-            typer.echo(f"[{passage.number}] {safe(passage.source)}\n{safe(passage.text)}\n")
-    else:
-        typer.echo(safe(last.why) or "answered from the passages; every sentence is supported")
-        for entry in last.prompt.ledger if last.prompt else ():
-            typer.echo(f"  {entry.tokens:6d} tokens  {entry.action:9s} {safe(entry.part)}: {entry.why}")
 
 
 def _search_json(retrieval: Retrieval) -> dict[str, Any]:

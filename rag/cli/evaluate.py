@@ -43,7 +43,7 @@ def run(
     from ingest.embed import open_embedder
     from ingest.index import open_index
     from rag.chat import RagChat, open_model
-    from rag.models import find_model
+    from rag.models import check_model
     from rag.retriever import Retriever
     from rag.settings import resolve
     from rag.verifier import Verifier
@@ -52,11 +52,11 @@ def run(
     bounds = _gate(gate, verifier)
     suite = read_suite(cases)
     settings = resolve(suite.flags(flags)).settings
-    file = find_model(settings.model)
+    check_model(settings.model)
     embedder_ = open_embedder(settings.embedder)
     with open_index(settings.index, embedder_) as opened, progress("answering", "cases") as show:
         chat = RagChat(Retriever(opened, embedder_), open_model(settings), settings)
-        facts = run_facts(chat, model_facts(file))
+        facts = run_facts(chat, model_facts(settings.model, chat.model))
         answers = out / "answers.jsonl"
         records = run_cases(chat, suite.cases, answers, facts, lambda done, total: show(done, total, ""))
     by_id = {record.id: record for record in records}

@@ -8,7 +8,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from rag.cli import ask, docs, evaluate, ingest, show
+from rag.cli import ask, chat, docs, evaluate, ingest, models, sessions, show
 
 app = typer.Typer(
     name="rag",
@@ -22,12 +22,13 @@ app = typer.Typer(
 app.command("ingest")(ingest.ingest)
 app.command("search")(ask.search)
 app.command("ask")(ask.ask)
-app.command("chat")(ask.chat)
+app.command("chat")(chat.chat)
+app.add_typer(sessions.app, name="sessions")
 app.command("prompt")(ask.prompt)
 app.add_typer(docs.app, name="docs")
 app.command("why-not")(docs.why_not)
 app.add_typer(evaluate.app, name="eval")
-app.add_typer(show.models_app, name="models")
+app.add_typer(models.app, name="models")
 app.command("doctor")(show.doctor)
 app.command("config")(show.config)
 app.command("demo")(ask.demo)

@@ -1,4 +1,4 @@
-"""``rag config``, ``rag models`` and ``rag doctor``: what is set, what is there, what is wrong."""
+"""``rag config`` and ``rag doctor``: what is set, what is wrong."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ import typer
 
 from rag.cli import options
 from rag.cli.output import emit, safe
-
-models_app = typer.Typer(help="The chat models that are known by name.", no_args_is_help=True)
 
 
 @options.takes_settings(*options.GENERATE)
@@ -24,20 +22,6 @@ def config(json: options.Json = False, *, flags: options.Flags) -> None:
         return
     for name, value in values.items():
         typer.echo(f"{name} = {value!r}  ({resolved.origin[name]})")
-
-
-@models_app.command("list")
-def list_models(json: options.Json = False) -> None:
-    """The aliases that --model takes, and whether their files are on this machine."""
-    from rag.models import PACKAGED
-
-    rows = [{"alias": m.alias, "about": m.about, "file": str(file) if (file := m.file()) else None} for m in PACKAGED]
-    if json:
-        emit({"models": rows})
-        return
-    for row in rows:
-        where = row["file"] or "not installed: pip install 'groundchat[demo]'"
-        typer.echo(f"{row['alias']}: {row['about']}\n  {where}")
 
 
 @options.takes_settings(*options.GENERATE)

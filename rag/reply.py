@@ -1,0 +1,193 @@
+"""A prompt -> the model's words -> an answer whose every sentence or value has been looked for in its sources."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Generator
+from contextlib import closing
+from dataclasses import dataclass, replace
+
+from prompts.wording import Wording
+from rag.citations import AnswerWriter
+from rag.context import Context
+from rag.model import ChatModel
+from rag.quotes import Similarity, closest_quote
+from rag.retriever import Retrieval
+from rag.schemas import Schema, read_json
+from rag.settings import Settings
+from rag.structured import cite_leaves
+from rag.types import Answer, Citation, Conversation, Passage, Sampling, StopReason, Timings, ToolCall, Turn, Usage
+from rag.verifier import Verifier
+
+OFF_DOCUMENTS = "nothing in the documents comes close to this question"
+MODEL_REFUSED = "the model found no answer in the passages"
+NOT_SUPPORTED = "no passage supports what the model said"
+QUOTED = "no passage supports what the model said; this is the sentence that comes closest to the question"
+LEFT_OUT = "left out, for no passage supports it: "
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """A question on its way: when it came in, what it continues, and what was found for it.
+
+    ``schema``: of the JSON that is wanted. ``call``: the tool that it needed; ``result``: what that gave, to be cited
+    like a passage.
+    """
+
+    question: str
+    standalone: str
+    began: float
+    conversation: Conversation
+    retrieval: Retrieval
+    retrieve_ms: float
+    schema: Schema | None = None
+    call: ToolCall | None = None
+    result: Passage | None = None
+
+    def since(self) -> float:
+        """Milliseconds since it came in."""
+        return 1000 * (time.perf_counter() - self.began)
+
+    def sources(self, context: Context) -> tuple[Passage, ...]:
+        """What the answer can rest on: the passages, and the result of a tool."""
+        return (*context.passages, self.result) if self.result else context.passages
+
+
+class Replies:
+    """Streams the answers to prompts, each piece as soon as it has been checked."""
+
+    def __init__(
+        self, model: ChatModel, settings: Settings, wording: Wording, verifier: Verifier, similarity: Similarity
+    ) -> None:
+        self._model = model
+        self._settings = settings
+        self._refusal = wording.refusal
+        self._verifier = verifier
+        self._similarity = similarity
+
+    def refuse(
+        self, asked: Asked, why: str, context: Context | None = None, first_token_ms: float | None = None
+    ) -> Generator[str | Answer]:
+        """The refusal; without a ``context`` the model was not asked."""
+        yield self._refusal
+        yield self._answer(asked, context, self._refusal, (), why, "refused", first_token_ms)
+
+    def text(self, asked: Asked, context: Context) -> Generator[str | Answer]:
+        """Sentence by sentence, those that a source supports."""
+        writer = AnswerWriter(asked.sources(context), self._verifier)
+        raw = ""
+        first_token_ms: float | None = None
+        with closing(self._model.stream(context.prompt, self._sampling())) as pieces:
+            for piece in pieces:
+                if first_token_ms is None:
+                    first_token_ms = asked.since()
+                raw += piece
+                if shown := writer.feed(piece):
+                    yield shown
+                if writer.repeats or self._says_refusal(raw):
+                    break
+            else:
+                if shown := writer.finish():
+                    yield shown
+        if not writer.text:
+            yield from self._fall_back(asked, context, raw, first_token_ms)
+            return
+        why = LEFT_OUT + " / ".join(writer.unsupported) if writer.unsupported else ""
+        stop: StopReason = "end" if self._model.finished or writer.repeats else "length"
+        yield self._answer(asked, context, writer.text, writer.citations, why, stop, first_token_ms)
+
+    def json(self, asked: Asked, context: Context, schema: Schema) -> Generator[str | Answer]:
+        """JSON by the schema, shown when it is whole: until then nothing of it can be checked."""
+        sampling = replace(self._sampling(), schema=schema, stop=(), repeat_penalty=1.0)
+        raw = ""
+        first_token_ms: float | None = None
+        with closing(self._model.stream(context.prompt, sampling)) as pieces:
+            for piece in pieces:
+                if first_token_ms is None:
+                    first_token_ms = asked.since()
+                raw += piece
+        data = read_json(raw, schema, finished=self._model.finished)
+        checked = cite_leaves(data, schema, asked.sources(context), asked.standalone, self._verifier)
+        if checked.data is None:
+            yield from self.refuse(asked, checked.why, context, first_token_ms)
+            return
+        text = json.dumps(checked.data, ensure_ascii=False)
+        yield text
+        answer = self._answer(asked, context, text, checked.citations, checked.why, "end", first_token_ms)
+        yield replace(answer, data=checked.data)
+
+    def _fall_back(
+        self, asked: Asked, context: Context, raw: str, first_token_ms: float | None
+    ) -> Generator[str | Answer]:
+        """The model refused, or said nothing that a source supports: quote the sources if they come close."""
+        refused = not raw.strip() or self._says_refusal(raw)
+        quote = None
+        if not refused:
+            quote = closest_quote(
+                asked.standalone,
+                asked.sources(context),
+                self._verifier.grounding,
+                self._similarity,
+                said="\n".join(turn.answer for turn in asked.conversation.turns),
+            )
+        if quote is None:
+            why = MODEL_REFUSED if refused else NOT_SUPPORTED
+            yield from self.refuse(asked, why, context, first_token_ms)
+            return
+        text = f"{quote.quote} [{quote.number}]"
+        yield text
+        yield self._answer(asked, context, text, (quote,), QUOTED, "quoted", first_token_ms)
+
+    def _says_refusal(self, text: str) -> bool:
+        return _plain(text).startswith(_plain(self._refusal))
+
+    def _sampling(self) -> Sampling:
+        settings = self._settings
+        return Sampling(
+            max_tokens=settings.max_answer_tokens,
+            temperature=settings.temperature,
+            seed=settings.seed,
+            top_k=settings.top_k,
+            top_p=settings.top_p,
+            min_p=settings.min_p,
+            repeat_penalty=settings.repeat_penalty,
+            stop=(settings.stop,) if settings.stop else (),
+        )
+
+    def _answer(
+        self,
+        asked: Asked,
+        context: Context | None,
+        text: str,
+        citations: tuple[Citation, ...],
+        why: str,
+        stop: StopReason,
+        first_token_ms: float | None,
+    ) -> Answer:
+        passages = context.passages if context else ()
+        turn = Turn(question=asked.question, standalone=asked.standalone, answer=text, passages=passages)
+        return Answer(
+            question=asked.question,
+            standalone=asked.standalone,
+            text=text,
+            refused=stop == "refused",
+            why="; ".join(filter(None, (_failure(asked.call), why))),
+            citations=citations,
+            passages=asked.sources(context) if context else (),
+            usage=self._model.usage if context else Usage(),
+            timings=Timings(retrieve_ms=asked.retrieve_ms, first_token_ms=first_token_ms, total_ms=asked.since()),
+            stop=stop,
+            prompt=context.prompt if context else None,
+            conversation=replace(asked.conversation, turns=(*asked.conversation.turns, turn)),
+            tool_calls=(asked.call,) if asked.call else (),
+        )
+
+
+def _failure(call: ToolCall | None) -> str:
+    return f"the tool {call.name} failed: {call.result}" if call and call.failed else ""
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"\W+", " ", text).strip().casefold()
