@@ -87,10 +87,16 @@ class RagChat:
         assert isinstance(answer, Answer)
         return answer
 
-    def prepare(self, question: str, history: History | Conversation = ()) -> tuple[Retrieval, Context]:
+    def prepare(
+        self, question: str, history: History | Conversation = (), *, schema: Mapping[str, Any] | None = None
+    ) -> tuple[Retrieval, Context]:
         """What :meth:`ask` would put before the model, without asking it for anything."""
         asked = self._look_up(question, _conversation(history))
-        return asked.retrieval, self._build(Instruction(question=question), self._candidates(asked), asked.conversation)
+        if schema is not None:
+            asked = replace(asked, schema=check_answer_schema(schema))
+        candidates = self._candidates(asked)
+        instruction = self._instruction(asked, len(candidates) + 1)
+        return asked.retrieval, self._build(instruction, candidates, asked.conversation)
 
     def stream(
         self, question: str, history: History | Conversation = (), *, schema: Mapping[str, Any] | None = None

@@ -20,6 +20,8 @@ CPU_BATCH, GPU_BATCH = 128, 512
 """Prompt tokens read at a time. On a CPU larger batches are no faster, and nothing can be stopped inside of one."""
 _LOG_ERROR = 4
 """GGML_LOG_LEVEL_ERROR of ggml.h; the Python package has no name for it."""
+_LONGEST_GRAMMAR = 50_000
+"""Characters; llama.cpp reads nested parts by recursion and overflows its stack at some 150,000."""
 _log_callback: Any = None
 """Kept for as long as llama.cpp may call it."""
 
@@ -108,14 +110,23 @@ def supports_gpu() -> bool:
     return bool(llama_cpp.llama_supports_gpu_offload())
 
 
-def grammar(schema: Mapping[str, Any]) -> Any:
+def grammar(llama: Any, schema: Mapping[str, Any]) -> Any:
     """llama.cpp's grammar for a JSON schema. Raises :class:`ModelError` for one that it cannot follow."""
     import llama_cpp
 
+    refused = "llama.cpp cannot follow this JSON schema ({}): use a simpler one"
     try:
-        return llama_cpp.LlamaGrammar.from_json_schema(json.dumps(schema), verbose=False)
+        made = llama_cpp.LlamaGrammar.from_json_schema(json.dumps(schema), verbose=False)
     except Exception as error:  # the converter fails on unknown parts of a schema in many ways
-        raise ModelError(f"llama.cpp cannot follow this JSON schema ({error}): use a simpler one") from error
+        raise ModelError(refused.format(error)) from error
+    if len(made._grammar) > _LONGEST_GRAMMAR:
+        raise ModelError(refused.format("its grammar is too long"))
+    # A grammar that llama.cpp cannot read becomes a null pointer, which it would follow while sampling.
+    probe = llama_cpp.llama_sampler_init_grammar(_vocabulary(llama), made._grammar.encode(), b"root")
+    if not probe:
+        raise ModelError(refused.format("its grammar is not accepted"))
+    llama_cpp.llama_sampler_free(probe)
+    return made
 
 
 def is_end(llama: Any, token: int) -> bool:

@@ -136,7 +136,7 @@ class LlamaModel:
             top_p=sampling.top_p,
             min_p=sampling.min_p,
             repeat_penalty=sampling.repeat_penalty,
-            grammar=engine.grammar(sampling.schema) if sampling.schema is not None else None,
+            grammar=engine.grammar(self._llama, sampling.schema) if sampling.schema is not None else None,
         )
 
     def save_state(self, folder: Path, name: str) -> int:

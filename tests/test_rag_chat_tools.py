@@ -30,7 +30,9 @@ def test_json_keeps_what_the_passages_say_and_nulls_the_rest(ferry_retriever: Re
     said = '{"engineer": "Marit Solheim", "joined": 2004, "mood": "happy"}'
     answer = chat(ferry_retriever, ScriptedModel([said])).ask(ENGINEER, schema=SCHEMA)
     assert answer.data == answer.as_json()["data"] == {"engineer": "Marit Solheim", "joined": 2004, "mood": None}
-    assert {citation.quote for citation in answer.citations} >= {"Marit Solheim", "2004"}
+    quotes = " ".join(citation.quote for citation in answer.citations)
+    assert "Marit Solheim" in quotes
+    assert "2004" in quotes
     assert "mood" in answer.why
 
 

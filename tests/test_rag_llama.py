@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from prompts.types import Message, Prompt
+from rag.engine import supports_gpu
 from rag.errors import ModelError
 from rag.llama import LlamaModel
 from rag.models import find_model
@@ -66,6 +68,72 @@ def test_the_seed_decides_above_temperature_zero(model: LlamaModel) -> None:
 
     assert said(1) == said(1)
     assert len({said(seed) for seed in range(4)}) > 1
+
+
+def test_the_answer_ends_at_a_stop_text_that_is_no_part_of_it(model: LlamaModel) -> None:
+    asked = prompt(model, "Name the capital of France.")
+    whole = "".join(model.stream(asked, Sampling(max_tokens=24)))
+    assert "Paris" in whole
+    said = "".join(model.stream(asked, Sampling(max_tokens=24, stop=("Par",))))
+    assert said == whole[: whole.index("Par")]
+    assert model.finished
+
+
+def test_an_answer_follows_a_json_schema(model: LlamaModel) -> None:
+    schema = {
+        "type": "object",
+        "properties": {"capital": {"type": "string", "maxLength": 20}},
+        "required": ["capital"],
+        "additionalProperties": False,
+    }
+    said = "".join(model.stream(prompt(model, "Name the capital of France."), Sampling(max_tokens=64, schema=schema)))
+    assert set(json.loads(said)) == {"capital"}
+
+
+@pytest.mark.parametrize("longest", [3_000, 20_000])
+def test_a_schema_that_llama_cpp_cannot_follow_is_an_error_and_no_crash(model: LlamaModel, longest: int) -> None:
+    schema = {"type": "string", "maxLength": longest}
+    with pytest.raises(ModelError, match="JSON schema"):
+        list(model.stream(prompt(model, "Say yes."), Sampling(max_tokens=8, schema=schema)))
+
+
+def test_before_a_long_prompt_the_wait_is_estimated(model: LlamaModel) -> None:
+    told: list[tuple[int, float]] = []
+    model.on_wait = lambda tokens, seconds: told.append((tokens, seconds))
+    list(model.stream(prompt(model, "Say yes."), Sampling(max_tokens=2)))
+    assert told == []
+    long = prompt(model, "Look at the grey sea. " * 50)
+    list(model.stream(long, Sampling(max_tokens=2)))
+    ((tokens, seconds),) = told
+    assert 0 < tokens < len(long.token_ids)
+    assert seconds > 0
+    model.on_wait = None
+
+
+def test_a_saved_state_need_not_be_read_again(model: LlamaModel, tmp_path: Path) -> None:
+    asked = prompt(model, "Name the capital of France.")
+    first = "".join(model.stream(asked, Sampling(max_tokens=24)))
+    assert model.save_state(tmp_path, "talk") > 0
+    (file,) = tmp_path.iterdir()
+    assert file.stat().st_mode & 0o077 == 0
+    other = LlamaModel(find_model(""), context_window=512, threads=1)
+    assert other.load_state(tmp_path, "none") == 0
+    assert other.load_state(tmp_path, "talk") >= len(asked.token_ids)
+    again = "".join(other.stream(asked, Sampling(max_tokens=24)))
+    assert again == first
+    assert other.usage.reused_tokens >= len(asked.token_ids) - 1
+    file.write_bytes(file.read_bytes()[:1000])
+    assert other.load_state(tmp_path, "talk") == 0
+    assert "".join(other.stream(asked, Sampling(max_tokens=24))) == first
+    other.close()
+
+
+def test_layers_for_a_gpu_need_a_build_with_one() -> None:
+    if supports_gpu():
+        LlamaModel(find_model(""), context_window=512, gpu_layers=1).close()
+        return
+    with pytest.raises(ModelError, match="GGML_CUDA"):
+        LlamaModel(find_model(""), context_window=512, gpu_layers=1)
 
 
 def test_a_prompt_that_leaves_no_room_is_refused_before_it_runs(model: LlamaModel) -> None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rag.chat import RagChat
     from rag.context import Context
     from rag.retriever import Retrieval
+    from rag.schemas import Schema
 
 
 @options.takes_settings(*options.SEARCH)
@@ -51,29 +52,34 @@ def ask(
     show_prompt: Annotated[
         bool, typer.Option("--show-prompt", help="Print the exact prompt on stderr before the answer.")
     ] = False,
+    schema: Annotated[
+        Optional[Path], typer.Option("--schema", help="File with a JSON schema that the answer is to follow.")
+    ] = None,
     batch: options.Batch = None,
     json: options.Json = False,
     *,
     flags: options.Flags,
 ) -> None:
     """Answer a question from the documents, with sources, or say that they don't answer it."""
+    from rag.schemas import load_schema
     from rag.settings import resolve
 
     settings = resolve(flags).settings
     questions = _questions(question, batch)
+    wanted = load_schema(schema) if schema else None
     with open_chat(settings) as chat_:
         if batch:
-            _ask_batch(chat_, questions)
+            _ask_batch(chat_, questions, wanted)
             return
         text = questions[0][1]
         if json:
-            answer = chat_.ask(text)
+            answer = chat_.ask(text, schema=wanted)
             shown = answer.prompt.text if show_prompt and answer.prompt else None
             emit(answer.as_json() | ({"prompt": shown} if show_prompt else {}))
             return
         if show_prompt:
-            note(safe(chat_.prepare(text)[1].prompt.text))
-        print_sources(stream_answer(chat_, text))
+            note(safe(chat_.prepare(text, schema=wanted)[1].prompt.text))
+        print_sources(stream_answer(chat_, text, schema=wanted))
 
 
 @options.takes_settings(*options.GENERATE)
@@ -116,7 +122,7 @@ def demo(
     typer.echo("Your documents:  rag ingest FOLDER, then  rag ask QUESTION")
 
 
-def _ask_batch(chat_: RagChat, questions: list[tuple[Any, str]]) -> None:
+def _ask_batch(chat_: RagChat, questions: list[tuple[Any, str]], schema: Schema | None) -> None:
     """One line an answer; a question that cannot be asked gets a line with its error, and the rest goes on."""
     from rag.errors import USER_ERRORS
 
@@ -124,7 +130,7 @@ def _ask_batch(chat_: RagChat, questions: list[tuple[Any, str]]) -> None:
     with progress("ask", "questions") as told:
         for done, (id_, text) in enumerate(questions, start=1):
             try:
-                emit({"id": id_} | chat_.ask(text).as_json())
+                emit({"id": id_} | chat_.ask(text, schema=schema).as_json())
             except USER_ERRORS as error:
                 failed = True
                 emit({"id": id_, "question": text, "error": str(error)})

@@ -82,15 +82,15 @@ def read_batch(file: Path) -> Iterator[dict[str, Any]]:
 
 
 @contextmanager
-def waiting(text: str) -> Iterator[None]:
-    """A spinner on a terminal for as long as there is nothing to show; nothing elsewhere."""
+def waiting(text: str) -> Iterator[Callable[[str], None]]:
+    """A spinner on a terminal while there is nothing to show, with a way to change its text; nothing elsewhere."""
     if not sys.stderr.isatty():
-        yield
+        yield lambda _: None
         return
     from rich.console import Console
 
-    with Console(stderr=True).status(text):
-        yield
+    with Console(stderr=True).status(text) as status:
+        yield status.update
 
 
 @contextmanager

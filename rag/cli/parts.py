@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from rag.cli.output import safe, waiting
+from rag.cli.output import note, safe, waiting
 
 if TYPE_CHECKING:
     from rag.chat import RagChat
     from rag.retriever import Retriever
+    from rag.schemas import Schema
     from rag.settings import Settings
     from rag.types import Answer, Conversation
 
@@ -37,16 +38,26 @@ def open_chat(settings: Settings, *, vocabulary_only: bool = False) -> Iterator[
 
     check_model(settings.model)
     with open_retriever(settings) as retriever:
-        yield RagChat(retriever, open_model(settings, vocabulary_only=vocabulary_only), settings)
+        model = open_model(settings, vocabulary_only=vocabulary_only)
+        _, warns, warning = model.format.why.partition("warning: ")
+        if warns:
+            note(f"warning: --prompt-format {model.format.name}: {safe(warning)}")
+        yield RagChat(retriever, model, settings)
 
 
-def stream_answer(chat: RagChat, question: str, conversation: Conversation | None = None) -> Answer:
+def stream_answer(
+    chat: RagChat, question: str, conversation: Conversation | None = None, *, schema: Schema | None = None
+) -> Answer:
     """Print the answer as it is made, and return it. Whatever ends this early, Ctrl-C too, stops the model."""
     from rag.types import Answer
 
-    with closing(chat.stream(question, conversation or ())) as pieces:
-        with waiting("reading the passages"):
+    with closing(chat.stream(question, conversation or (), schema=schema)) as pieces:
+        with waiting("reading the passages") as say:
+            chat.model.on_wait = lambda tokens, seconds: say(
+                f"reading {tokens} more tokens, about {max(1, round(seconds))} s"
+            )
             piece = next(pieces)
+            chat.model.on_wait = None
         while not isinstance(piece, Answer):
             typer.echo(safe(piece), nl=False)
             piece = next(pieces)
