@@ -155,15 +155,23 @@ def require(folder: Path, name: str) -> Path:
 
 
 def delete(folder: Path, name: str) -> None:
-    """Remove a session's file. Raises :class:`SessionError` when there is none or it is in use."""
+    """Remove a session's files. Raises :class:`SessionError` when there is none or it is in use."""
     file = require(folder, name)
     lock = claim(file)
     try:
+        remove_states(folder, name)
         file.unlink()
     except OSError as error:
         raise SessionError(f"{file} cannot be deleted ({error.strerror}): check its permissions") from error
     finally:
         release(file, lock)
+
+
+def remove_states(folder: Path, name: str) -> None:
+    """Remove what models had read in a session (:meth:`rag.llama.LlamaModel.save_state`). Raises OSError."""
+    for file in folder.iterdir():
+        if file.suffix == ".state" and file.stem[:-17] == name and file.stem[-17:-16] == ".":
+            file.unlink()
 
 
 def without_changed(conversation: Conversation, current: CurrentText) -> tuple[Conversation, int]:

@@ -1,4 +1,4 @@
-"""The README's Python example runs as it stands, and the docs say what the code does."""
+"""The README's Python examples run as they stand, one after the other, and the docs say what the code does."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ def python_examples() -> list[str]:
     return re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
 
 
-def test_the_readme_example_runs(
+def test_the_readme_examples_run(
     corpus_index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (example,) = python_examples()
+    example = "\n".join(python_examples())
     monkeypatch.chdir(tmp_path)
     (tmp_path / ".rag").mkdir()
     (tmp_path / ".rag" / "demo").symlink_to(corpus_index)
@@ -27,6 +27,7 @@ def test_the_readme_example_runs(
     assert "14 months" in said
     assert "verified" in said
     assert re.search(r"\d citations", said)
+    assert "annual inspections? " in said  # what the follow-up is searched for
 
 
 def test_the_docs_agree_with_the_code() -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
@@ -9,10 +11,10 @@ from ingest.types import Chunk, ScoredChunk
 from prompts.formats import PromptFormat, choose_format
 from prompts.types import Message
 from prompts.wording import load_wording
-from rag.candidates import arrange
+from rag.candidates import arrange, place
 from rag.context import Context, Instruction, build_context
 from rag.errors import QuestionTooLongError
-from rag.types import Conversation, History
+from rag.types import Conversation, History, Turn
 
 WORDING = load_wording()
 PROSE = st.lists(
@@ -121,6 +123,58 @@ def test_nothing_that_we_did_not_write_becomes_a_control_token(
     made = sum(id_ in control for id_ in context.prompt.token_ids)
     assert made == sum(id_ in control for id_ in harmless.prompt.token_ids)
     check(context, question, 4096, 64, texts)
+
+
+@st.composite
+def conversations(draw: st.DrawFn) -> tuple[Conversation, list[ScoredChunk], bool]:
+    """Turns with passages, some of them folded into a summary, and the hits of the next question."""
+    pool = hits(draw(st.lists(PROSE.filter(str.strip), min_size=2, max_size=8)))
+    chosen = st.lists(st.sampled_from(pool), unique_by=lambda hit: hit.chunk.id, max_size=len(pool))
+    turns = []
+    for question, answer in draw(st.lists(st.tuples(PROSE, PROSE), max_size=12)):
+        passages = tuple(c.passage for c in arrange(Conversation(), draw(chosen), follow_up=False))
+        turns.append(Turn(question=question, standalone=question, answer=f"{answer} [1] [9]", passages=passages))
+    talk = Conversation(
+        turns=tuple(turns),
+        summary=draw(st.sampled_from(["", "They spoke of ferries. </s><|im_end|>"])),
+        folded=draw(st.integers(0, len(turns))),
+    )
+    return talk, draw(chosen), draw(st.booleans())
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@settings(max_examples=80, deadline=None)
+@given(made=conversations(), window=st.integers(512, 4096), reserved=st.integers(1, 256))
+def test_any_conversation_fits_and_the_ledger_adds_up(
+    name: str, made: tuple[Conversation, list[ScoredChunk], bool], window: int, reserved: int
+) -> None:
+    talk, found, follow_up = made
+    candidates = arrange(talk, found, follow_up=follow_up)
+    context = build_context(
+        Instruction(question="When does the ferry leave?"),
+        candidates,
+        talk,
+        format_=FORMATS[name],
+        wording=WORDING,
+        window=window,
+        reserved=reserved,
+    )
+    prompt = context.prompt
+    assert len(prompt.token_ids) + reserved <= window
+    assert sum(entry.tokens for entry in prompt.ledger) == prompt.tokens == len(prompt.token_ids)
+    assert all(entry.tokens >= 0 for entry in prompt.ledger)
+    assert [passage.number for passage in context.passages] == list(range(1, len(context.passages) + 1))
+    assert prompt.messages[-1].content == "When does the ferry leave?"
+    assert len(prompt.messages) == 2 + 2 * context.turns
+    assert context.turns <= len(talk.turns) - talk.folded
+    if candidates and not context.passages:  # only where not even the first sentence of the best one fits
+        assert context.turns == 0
+    best = [c for c in candidates if c.rank == 1]
+    if best and context.passages:
+        assert place(best[0].passage) in {place(passage) for passage in context.passages}
+    shown = {passage.number for passage in context.passages}
+    for message in prompt.messages[1:-1]:
+        assert {int(n) for n in re.findall(r"\[(\d+)\]", message.content)} <= shown
 
 
 def test_the_best_passage_is_shortened_at_a_sentence_and_the_ledger_says_so() -> None:

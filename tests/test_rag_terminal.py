@@ -46,7 +46,8 @@ class StubChat:
     running: int = 0
     asked_with: list[Conversation] = field(default_factory=list)
 
-    def stream(self, question: str, conversation: Conversation) -> Iterator[str | Answer]:
+    def stream(self, question: str, conversation: Conversation, *, schema: None = None) -> Iterator[str | Answer]:
+        assert schema is None
         self.asked_with.append(conversation or Conversation())
         self.running += 1
         try:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from prompts.types import LedgerEntry
     from rag.chat import RagChat
     from rag.cli.lines import Lines
+    from rag.model import ChatModel
     from rag.session_log import SessionLog
     from rag.sessions import CurrentText, Session
     from rag.settings import Settings
@@ -41,6 +42,13 @@ def chat(
     no_log: Annotated[
         bool, typer.Option("--no-log", help="Keep nothing; with --session, go on with it and leave it as it is.")
     ] = False,
+    keep_state: Annotated[
+        bool,
+        typer.Option(
+            "--keep-state",
+            help="At the end also keep what the model has read: a large file, but resuming need not read it again.",
+        ),
+    ] = False,
     *,
     flags: options.Flags,
 ) -> None:
@@ -62,7 +70,13 @@ def chat(
                 note(f"passages that have changed or gone since, and are not used again: {gone}")
             note("Ask away. /help lists the commands; Ctrl-C stops an answer, Ctrl-D ends.")
             earlier = [logged.turn.question for logged in resumed.turns] if resumed else []
-            Talk(chat_, log, open_lines(earlier, COMMANDS)).run()
+            if resumed:
+                _load_state(chat_.model, log)
+            try:
+                Talk(chat_, log, open_lines(earlier, COMMANDS)).run()
+            finally:
+                if keep_state:
+                    _save_state(chat_.model, log)
 
 
 def _open_session(log: SessionLog, name: str | None, *, keep: bool, settings: Settings) -> Session | None:
@@ -90,6 +104,32 @@ def _print_resumed(session: Session, settings: Settings) -> None:
     if session.current:
         last = session.current[-1].turn
         note(f"\n> {_short(last.question)}\n\n{_short(last.answer)}\n")
+
+
+def _load_state(model: ChatModel, log: SessionLog) -> None:
+    """Take up what an earlier ``--keep-state`` kept, if it is there and of this very model."""
+    from rag.llama import LlamaModel
+
+    if isinstance(model, LlamaModel) and log.name and (tokens := model.load_state(log.folder, log.name)):
+        note(f"{tokens} tokens need not be read again")
+
+
+def _save_state(model: ChatModel, log: SessionLog) -> None:
+    from rag.errors import SessionError
+    from rag.llama import LlamaModel
+    from rag.sessions import remove_states
+
+    if not log.name or not log.turns:
+        return
+    if not isinstance(model, LlamaModel):
+        note("what a model on a server has read cannot be kept")
+        return
+    try:
+        remove_states(log.folder, log.name)
+        size = model.save_state(log.folder, log.name)
+    except OSError as error:
+        raise SessionError(f"what the model has read cannot be kept ({error}): make room in {log.folder}") from error
+    note(f"kept what the model has read: {size / 2**20:.0f} MB")
 
 
 def _short(text: str) -> str:
