@@ -34,6 +34,7 @@ _FAMILIES_PATTERN = (
     r"|<0x[0-9a-f]{2}>"
 )
 _BRACKETS = "<>[]|"
+_RUNS = re.compile(r"([\x09-\x0d\x1c-\x7e]+)|.", re.DOTALL)
 _ASCII_UNSEEN = re.compile(r"[\x00-\x08\x0e-\x1b\x7f]")
 # Default-ignorable code points that are not of category Cf (Unicode, DerivedCoreProperties.txt).
 _UNSEEN = frozenset(
@@ -69,6 +70,8 @@ class _Folded:
         plain = text.isascii() and not _ASCII_UNSEEN.search(text)
         if plain and not (openers and "\\" in text):
             return cls(text.lower(), range(len(text)))
+        if not (openers and "\\" in text):
+            return cls._by_runs(text)
         folded: list[str] = []
         offsets: list[int] = []
         after_opener = False
@@ -79,6 +82,22 @@ class _Folded:
             after_opener = not openers.isdisjoint(fold)
             folded.append(fold)
             offsets.extend([offset] * len(fold))
+        return cls("".join(folded), offsets)
+
+    @classmethod
+    def _by_runs(cls, text: str) -> "_Folded":
+        """The same for text without backslashes to leave out: ASCII a run at a time, the rest by character."""
+        folded: list[str] = []
+        offsets: list[int] = []
+        for run in _RUNS.finditer(text):
+            start, end = run.span()
+            if run[1]:
+                folded.append(run[1].lower())
+                offsets.extend(range(start, end))
+            else:
+                fold = _fold(run[0])
+                folded.append(fold)
+                offsets.extend([start] * len(fold))
         return cls("".join(folded), offsets)
 
 

@@ -81,9 +81,14 @@ def closest(name: str) -> str | None:
 def models_folder(environment: Mapping[str, str] = os.environ) -> Path:
     """Where pulled models are kept: ``RAG_MODELS``, else ``groundchat/models`` in the user's data folder."""
     if chosen := environment.get("RAG_MODELS"):
-        return Path(chosen).expanduser()
+        return expanded(chosen)
     data = Path(environment.get("XDG_DATA_HOME", ""))
-    return (data if data.is_absolute() else Path("~/.local/share").expanduser()) / "groundchat" / "models"
+    return (data if data.is_absolute() else expanded("~/.local/share")) / "groundchat" / "models"
+
+
+def expanded(path: str) -> Path:
+    """A path as users write it, ``~`` put in; left as it is for a user that is not known."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111  Path.expanduser raises for such a user
 
 
 def amount(size_bytes: int) -> str:

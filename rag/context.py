@@ -84,13 +84,12 @@ def build_context(
         turns=conversation.turns[conversation.folded :],
         summary=conversation.summary,
     )
-    bare = builder.size(_Draft(candidates=(), turns=(), summary=""))
-    if bare > room:
+    draft = _fit(builder, everything, room)
+    if (size := builder.size(draft)) > room:
         raise QuestionTooLongError(
-            f"the question and the instruction take {bare} tokens, but a window of {window} with "
+            f"the question and the instruction take {size} tokens, but a window of {window} with "
             f"{reserved} kept for the answer has room for {room}: shorten it, or raise --context-window"
         )
-    draft = _fit(builder, everything, room)
     encoded = builder.encode(draft)
     prompt = Prompt(
         messages=builder.messages(draft),
@@ -102,7 +101,7 @@ def build_context(
 
 
 def _fit(builder: _Builder, draft: _Draft, room: int) -> _Draft:
-    """Drop and shorten until the final ids fit; each step is counted on the real prompt."""
+    """Drop and shorten until the final ids fit or nothing is left; each step is counted on the real prompt."""
     while builder.size(draft) > room:
         found = tuple(candidate for candidate in draft.candidates if candidate.rank is not None)
         if found and len(found) < len(draft.candidates):
@@ -164,17 +163,19 @@ class _Builder:
         self._format = format_
         self._wording = wording
         self._asked = asked
+        self._framed: dict[Passage, str] = {}
+        self._encoded: dict[_Draft, Encoded] = {}
 
     def _safe(self, text: str) -> str:
         return defuse(clean(text), self._format.tags)
 
     def frame(self, passage: Passage) -> str:
         """A passage as it stands in the prompt."""
-        headings = [self._safe(heading) for heading in passage.headings]
-        framed = self._wording.passage(
-            passage.number, self._safe(passage.text.rstrip()), self._safe(passage.source), headings
-        )
-        return self._safe_joined(framed)
+        if passage not in self._framed:
+            headings = [self._safe(heading) for heading in passage.headings]
+            text, source = self._safe(passage.text.rstrip()), self._safe(passage.source)
+            self._framed[passage] = self._safe_joined(self._wording.passage(passage.number, text, source, headings))
+        return self._framed[passage]
 
     def _safe_joined(self, framed: str) -> str:
         """Texts that are harmless apart can make a tag where the frame joins them."""
@@ -198,7 +199,10 @@ class _Builder:
         )
 
     def encode(self, draft: _Draft) -> Encoded:
-        return self._format.build(self.messages(draft))
+        """The prompt of a draft, built once."""
+        if draft not in self._encoded:
+            self._encoded[draft] = self._format.build(self.messages(draft))
+        return self._encoded[draft]
 
     def size(self, draft: _Draft) -> int:
         """Tokens of the prompt."""

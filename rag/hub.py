@@ -24,6 +24,7 @@ from urllib.parse import quote
 
 from rag.catalogue import KnownModel, amount, models_folder
 from rag.errors import ModelError
+from rag.keys import key_in
 from rag.models import GGUF_MAGIC, find_model
 
 if TYPE_CHECKING:
@@ -96,10 +97,15 @@ def _client() -> httpx.Client:
     import httpx
 
     headers = {"User-Agent": f"groundchat/{version('groundchat')}", "Accept-Encoding": "identity"}
-    if token := os.environ.get("HF_TOKEN", "").strip():
+    if token := key_in("HF_TOKEN"):
         # httpx drops this header when a redirect leads to another host.
         headers["Authorization"] = f"Bearer {token}"
     return httpx.Client(headers=headers, timeout=httpx.Timeout(30, connect=10))
+
+
+def _place(url: httpx.URL) -> tuple[str, bytes]:
+    """What must stay the same for the token to be sent on: https, and the host with its port."""
+    return url.scheme, url.netloc
 
 
 def _look_up(client: httpx.Client, model: KnownModel, target: Path) -> _Remote:
@@ -112,10 +118,10 @@ def _look_up(client: httpx.Client, model: KnownModel, target: Path) -> _Remote:
             response = client.head(url)
             follow = response.next_request
             # A moved repository redirects within the hub; the redirect to the storage behind it carries the digest.
-            if follow is None or "X-Linked-Etag" in response.headers or follow.url.netloc != url.netloc:
+            if follow is None or "X-Linked-Etag" in response.headers or _place(follow.url) != _place(url):
                 break
             url = follow.url
-    except (httpx.RequestError, httpx.InvalidURL) as error:
+    except (httpx.RequestError, httpx.InvalidURL, UnicodeError) as error:
         raise _unreachable(page(model), target, error) from error
     _refuse(response, model)
     size = response.headers.get("X-Linked-Size", "")
@@ -147,7 +153,7 @@ def _download(client: httpx.Client, part: Path, remote: _Remote, *, show: Show, 
         error: Exception = EOFError("the answer ended early")
         try:
             _receive(client, part, remote, show)
-        except httpx.RequestError as lost:
+        except (httpx.RequestError, UnicodeError) as lost:
             error = lost
         now = _size(part)
         if now >= remote.size:

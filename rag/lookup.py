@@ -13,9 +13,11 @@ _WORDED = (
     *("thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen", "twenty"),
 )
 """The place of a word is its value; "one" is left out, for it is seldom a number."""
-# Digits of a name (VIS-1, HM-2) and parts of a version (1.2.3) are no number.
+# Digits of a name (VIS-1, HM-2), parts of a version (1.2.3) and what stands before a fraction (3½) are no number.
 _NUMBER = re.compile(
-    r"(?<![^\W_])(?<![^\W\d_]-)(?<!\d\.)\d+(?:\.\d+)?(?!\.?\d)|\b(?:" + "|".join(filter(None, _WORDED)) + r")\b"
+    r"(?<![^\W_])(?<![^\W\d_]-)(?<!\d\.)\d+(?:\.\d+)?(?!\.?\d|[¼-¾⅐-⅟↉])|\b(?:"
+    + "|".join(filter(None, _WORDED))
+    + r")\b"
 )
 _THOUSANDS = re.compile(r"(?<![\d,.])\d{1,3}(?:,\d{3})+(?!\d)")
 _EDGES = " .,;:!?\"'()[]"
@@ -29,8 +31,12 @@ class EvenedText:
         folded: list[str] = []
         self._offsets: list[int] = []
         for offset, character in enumerate(text):
-            between = text[offset - 1 : offset].isdigit() and text[offset + 1 : offset + 2].isdigit()
-            fold = "," if between and character in "\u00a0\u2009\u202f" else _fold(character)
+            fold = _fold(character)
+            if text[offset - 1 : offset].isdigit():
+                if character in "\u00a0\u2009\u202f" and text[offset + 1 : offset + 2].isdigit():
+                    fold = ","
+                elif unicodedata.category(character) == "No":  # of a note or a power (214²), no digit of the number
+                    fold = character
             if fold == " " and folded[-1:] == [" "]:
                 continue
             folded += fold
@@ -73,4 +79,6 @@ def _fold(character: str) -> str:
         return ""
     if character.isspace():
         return " "
+    if unicodedata.decomposition(character).startswith("<fraction>"):
+        return character
     return unicodedata.normalize("NFKC", character.translate(_SAME)).casefold()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from stat import S_ISREG
 
-from rag.catalogue import KnownModel, amount, catalogue, closest, models_folder
+from rag.catalogue import KnownModel, amount, catalogue, closest, expanded, models_folder
 from rag.errors import ModelError
 
 GGUF_MAGIC = b"GGUF"
@@ -26,7 +28,7 @@ def file_of(model: KnownModel) -> Path | None:
     """Where the file of a known model is on this machine, or None. A package is located, never imported."""
     if model.package is None:
         pulled = models_folder() / model.filename
-        return pulled if pulled.is_file() else None
+        return pulled if _is_file(pulled) else None
     spec = find_spec(model.package)
     if spec is None or not spec.submodule_search_locations:
         return None
@@ -49,7 +51,7 @@ def found_models() -> tuple[FoundModel, ...]:
 def other_files() -> tuple[Path, ...]:
     """GGUF files in the models folder that no alias stands for, by name."""
     known = {model.filename for model in catalogue()}
-    return tuple(sorted(file for file in models_folder().glob("*.gguf") if file.name not in known))
+    return tuple(sorted(file for file in models_folder().glob("*.gguf") if file.name not in known and _is_file(file)))
 
 
 def machine_memory() -> int | None:
@@ -88,7 +90,7 @@ def find_model(name: str) -> Path:
     for model in catalogue():
         if name == model.alias:
             return _file_or_remedy(model)
-    return _checked(Path(name).expanduser())
+    return _checked(expanded(name))
 
 
 def _file_or_remedy(model: KnownModel) -> Path:
@@ -104,15 +106,27 @@ def _file_or_remedy(model: KnownModel) -> Path:
 
 
 def _checked(file: Path) -> Path:
-    if not file.is_file():
+    try:
+        magic = _magic(file)
+    except OSError as error:
+        raise ModelError(f"{file} cannot be read ({error.strerror}): check the path and its permissions") from error
+    if magic is None:
         near = closest(str(file))
         remedy = f"did you mean {near}?" if near else "pass the path of a GGUF file, or an alias of rag models list"
         raise ModelError(f"no model file {file}: {remedy}")
-    try:
-        with file.open("rb") as stream:
-            magic = stream.read(len(GGUF_MAGIC))
-    except OSError as error:
-        raise ModelError(f"{file} cannot be read ({error.strerror}): check its permissions") from error
     if magic != GGUF_MAGIC:
         raise ModelError(f"{file} is not a GGUF file: convert it with llama.cpp, or pass another")
     return file
+
+
+def _magic(file: Path) -> bytes | None:
+    """The first bytes of a file; None where there is none. Raises OSError when it cannot be read."""
+    with suppress(FileNotFoundError, NotADirectoryError, ValueError):
+        if S_ISREG(file.stat().st_mode):
+            with file.open("rb") as stream:
+                return stream.read(len(GGUF_MAGIC))
+    return None
+
+
+def _is_file(path: Path) -> bool:
+    return os.path.isfile(path)  # noqa: PTH113  Path.is_file raises for a folder that must not be looked into

@@ -121,6 +121,6 @@ def _seconds(value: str, now: float) -> float | None:
         return sum(float(number) * _UNITS[unit] for number, unit in _DURATION.findall(value))
     try:
         date = parsedate_to_datetime(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return max(0.0, (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - now)

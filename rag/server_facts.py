@@ -90,6 +90,10 @@ def _tokeniser(connection: Connection, model: str, kind: Kind) -> Callable[[str]
             raise ModelError(f"{url} sent no list of token ids: look at the server's log")
         return tuple(tokens)
 
+    try:
+        token_ids("one")
+    except ModelError:  # it is another kind of server after all, or shows no more than OpenAI's API to the outside
+        return None
     return token_ids
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import socket
 import threading
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from rag.errors import ModelError
+from rag.keys import key_in
 from rag.server_errors import KEY_VARIABLE, ServerError, asked_wait, reason_in, refusal
 
 if TYPE_CHECKING:
@@ -81,11 +81,12 @@ class Connection:
         self.address = address
         self.timeouts = timeouts
         self._sleep = sleep
-        self._key = _key()
+        self._key = key_in(KEY_VARIABLE)
         headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
         try:
-            httpx.URL(address.base)
-        except httpx.InvalidURL as error:
+            url = httpx.URL(address.base)
+            (url.host, url.raw_host.decode().encode("idna"))  # what connecting will do; raises UnicodeError
+        except (httpx.InvalidURL, UnicodeError) as error:
             raise ModelError(f"{address.base!r} is no URL ({error}): pass http://host:port") from error
         # llama-cpp-python's server closes connections that it has promised to keep, so none is used twice.
         self._client = httpx.Client(headers=headers, trust_env=False, limits=httpx.Limits(max_keepalive_connections=0))
@@ -110,7 +111,7 @@ class Connection:
     def ask_once(self, method: str, url: str, body: Mapping[str, Any] | None = None) -> Any:
         """The JSON that the server answers with, in one try."""
         with self.send(method, url, body, self.timeouts.between_tokens) as response:
-            response.read()
+            self.read(response, self.timeouts.between_tokens, response.read)
             try:
                 return response.json()
             except ValueError as error:
@@ -119,6 +120,23 @@ class Connection:
     def ask(self, method: str, url: str, body: Mapping[str, Any] | None = None) -> Any:
         """The JSON that the server answers with."""
         return self.patiently(lambda: self.ask_once(method, url, body))
+
+    def read(self, response: httpx.Response, seconds: float, step: Callable[[], T]) -> T:
+        """What ``step`` reads of a response; :meth:`silence` when that takes longer than so many seconds.
+
+        httpx's own read timeout cannot change while a body is read, and starts anew with every byte that comes.
+        """
+        import httpx
+
+        with _deadline(response, seconds) as late:
+            try:
+                found = step()
+            except httpx.HTTPError:
+                if not late.is_set():
+                    raise
+        if late.is_set():
+            raise self.silence(seconds)
+        return found
 
     def patiently(self, attempt: Callable[[], T]) -> T:
         """What ``attempt`` returns, tried up to ``TRIES`` times while a :class:`ServerError` says that it may help."""
@@ -150,11 +168,7 @@ class Connection:
                 "pass the URL that it redirects to; redirects are not followed",
                 status=response.status_code,
             )
-        body = b""
-        for block in response.iter_bytes():
-            body += block
-            if len(body) > _ERROR_BYTES:
-                break
+        body = self.read(response, self.timeouts.between_tokens, lambda: _beginning(response))
         wait = asked_wait(response.headers, time.time())
         return self.refusal(response.status_code, body.decode("utf-8", "replace"), wait)
 
@@ -183,11 +197,8 @@ class Connection:
 
 
 @contextmanager
-def deadline(response: httpx.Response, seconds: float) -> Iterator[threading.Event]:
-    """Within it, reading the response ends after ``seconds``; the event is set when it came to that.
-
-    httpx's own read timeout cannot change while a body is read, and starts anew with every keep-alive comment.
-    """
+def _deadline(response: httpx.Response, seconds: float) -> Iterator[threading.Event]:
+    """Within it, reading the response ends after ``seconds``; the event is set when it came to that."""
     sock = response.extensions["network_stream"].get_extra_info("socket")
     late = threading.Event()
 
@@ -205,6 +216,16 @@ def deadline(response: httpx.Response, seconds: float) -> Iterator[threading.Eve
         timer.cancel()
 
 
+def _beginning(response: httpx.Response) -> bytes:
+    """The body of a refusal, as far as it can be of use."""
+    body = b""
+    for block in response.iter_bytes():
+        body += block
+        if len(body) > _ERROR_BYTES:
+            break
+    return body
+
+
 def _failure(state: RetryCallState) -> ServerError:
     error = state.outcome.exception() if state.outcome else None
     assert isinstance(error, ServerError)
@@ -216,10 +237,3 @@ def _give_up(state: RetryCallState) -> Any:
     raise ServerError(
         f"{error.what}, {TRIES} times in a row", error.remedy, status=error.status, reason=error.reason
     ) from error
-
-
-def _key() -> str:
-    key = os.environ.get(KEY_VARIABLE, "").strip()
-    if not (key.isascii() and key.isprintable()):
-        raise ModelError(f"{KEY_VARIABLE} holds characters that no key has: set it anew")
-    return key

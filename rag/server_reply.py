@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from prompts.encoding import clean
 from rag.errors import ModelError
 from rag.server_errors import ServerError
-from rag.server_http import Connection, deadline
+from rag.server_http import Connection
 from rag.types import Usage
 
 if TYPE_CHECKING:
@@ -92,16 +92,12 @@ class Reply:
 
         timeouts = self._connection.timeouts
         seconds = timeouts.between_tokens if self._made else timeouts.first_token
-        event = None
-        with deadline(response, seconds) as late:
-            try:
-                event = next(events, None)
-            except httpx.HTTPError:
-                if not (late.is_set() or self.finish):
-                    raise
-        if late.is_set() and not self.finish:
-            raise self._connection.silence(seconds)
-        return event
+        try:
+            return self._connection.read(response, seconds, lambda: next(events, None))
+        except (httpx.HTTPError, ServerError):
+            if not self.finish:
+                raise
+            return None
 
     def _take(self, data: str) -> str:
         """Note what an event says, and return the text in it."""

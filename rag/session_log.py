@@ -21,6 +21,7 @@ from rag.sessions import (
     new_line,
     now,
     release,
+    remove_states,
     session_file,
     summary_line,
     turn_line,
@@ -153,6 +154,7 @@ class SessionLog:
         self._take(new)
         try:
             if self._handle is not None:
+                remove_states(old)
                 old.rename(new)
         except OSError as error:
             assert self._lock is not None

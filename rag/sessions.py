@@ -149,7 +149,7 @@ def list_sessions(folder: Path) -> list[Session | SessionError]:
 def require(folder: Path, name: str) -> Path:
     """The file of a session that there is, damaged or not. Raises :class:`SessionError` when there is none."""
     file = session_file(folder, name)
-    if not file.is_file():
+    if not os.path.isfile(file):  # noqa: PTH113  Path.is_file raises for a folder that must not be looked into
         raise SessionError(f"no session {file.stem!r} in {folder}: 'rag sessions list' shows which there are")
     return file
 
@@ -159,7 +159,7 @@ def delete(folder: Path, name: str) -> None:
     file = require(folder, name)
     lock = claim(file)
     try:
-        remove_states(folder, name)
+        remove_states(file)
         file.unlink()
     except OSError as error:
         raise SessionError(f"{file} cannot be deleted ({error.strerror}): check its permissions") from error
@@ -167,10 +167,12 @@ def delete(folder: Path, name: str) -> None:
         release(file, lock)
 
 
-def remove_states(folder: Path, name: str) -> None:
-    """Remove what models had read in a session (:meth:`rag.llama.LlamaModel.save_state`). Raises OSError."""
-    for file in folder.iterdir():
-        if file.suffix == ".state" and file.stem[:-17] == name and file.stem[-17:-16] == ".":
+def remove_states(session: Path) -> None:
+    """Remove what models had read in a session (:meth:`rag.llama.LlamaModel.save_state`), also what a killed process
+    left of it. Raises OSError."""
+    of_session = re.compile(re.escape(session.stem) + r"\.[0-9a-f]{16}\.state(?:\.new)?")
+    for file in session.parent.iterdir():
+        if of_session.fullmatch(file.name):
             file.unlink()
 
 

@@ -37,7 +37,7 @@ class Request:
 class Faults:
     """Each question put to the server takes the next of ``steps``; the last one is repeated.
 
-    ``known``: what else the server has, by path: a JSON value, or a function of the request's body.
+    ``known``: what else the server has, by path: a JSON value, or a function of the request's body, or :func:`drip`.
     """
 
     steps: list[Step] = field(default_factory=list)
@@ -69,7 +69,10 @@ class Handler(BaseHTTPRequestHandler):
         )
         if self.path in faults.known:
             found = faults.known[self.path]
-            reply(self, 200, found(body) if callable(found) else found)
+            if found is drip:
+                drip(self)
+            else:
+                reply(self, 200, found(body) if callable(found) else found)
         elif self.path.endswith("completions") and faults.steps:
             step = faults.steps[0] if len(faults.steps) == 1 else faults.steps.pop(0)
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
@@ -166,6 +169,22 @@ def ping_on(handler: Handler) -> None:
             time.sleep(BETWEEN_PINGS)
     except OSError:
         handler.server.faults.left.set()
+
+
+def drip(handler: Handler, status: int = 200) -> None:
+    """A body that never ends, a space at a time, until the client goes."""
+    handler.send_response(status)
+    handler.end_headers()
+    end = time.monotonic() + PATIENCE
+    with contextlib.suppress(OSError):
+        while time.monotonic() < end:
+            handler.wfile.write(b" ")
+            time.sleep(BETWEEN_PINGS)
+
+
+def refuse_slowly(handler: Handler) -> None:
+    """A refusal whose reason never ends."""
+    drip(handler, 503)
 
 
 def wait_on(handler: Handler) -> None:

