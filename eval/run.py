@@ -86,7 +86,7 @@ def run_cases(
 def _answer(chat: RagChat, case: Case) -> dict[str, Any]:
     try:
         answer = chat.ask(case.question, case.history)
-        ranking = chat.retriever.search(case.question, k=RANKED, mode=chat.settings.mode)
+        ranking = chat.retriever.search(answer.standalone, k=RANKED, mode=chat.settings.mode)
     except USER_ERRORS as error:
         return {"error": str(error)}
     except Exception as error:  # a defect in one answer must not lose the others; the gate counts it

@@ -91,7 +91,7 @@ class RagChat:
         self, question: str, history: History | Conversation = (), *, schema: Mapping[str, Any] | None = None
     ) -> tuple[Retrieval, Context]:
         """What :meth:`ask` would put before the model, without asking it for anything."""
-        asked = self._look_up(question, _conversation(history))
+        asked = self._look_up(question, _conversation(history), time.perf_counter())
         if schema is not None:
             asked = replace(asked, schema=check_answer_schema(schema))
         candidates = self._candidates(asked)
@@ -102,10 +102,11 @@ class RagChat:
         self, question: str, history: History | Conversation = (), *, schema: Mapping[str, Any] | None = None
     ) -> Generator[str | Answer]:
         """Pieces of the answer as they are made, then the :class:`Answer`, whose ``text`` they add up to."""
+        began = time.perf_counter()
         wanted = None if schema is None else check_answer_schema(schema)
         conversation = _conversation(history)
         call = self._tools.call(self.model, self._tool_wording, question, conversation)
-        asked = replace(self._look_up(question, conversation), schema=wanted, call=call)
+        asked = replace(self._look_up(question, conversation, began), schema=wanted, call=call)
         if asked.retrieval.relevance < self.settings.min_relevance:
             if call is None or call.failed:
                 yield from self._replies.refuse(asked, OFF_DOCUMENTS)
@@ -117,9 +118,9 @@ class RagChat:
         else:
             yield from self._replies.json(asked, context, wanted)
 
-    def _look_up(self, question: str, conversation: Conversation) -> Asked:
+    def _look_up(self, question: str, conversation: Conversation, began: float) -> Asked:
         """Search for the question, together with what it follows if it leans on that."""
-        began = time.perf_counter()
+        searching = time.perf_counter()
         standalone = question
         if conversation.turns and leans(question, self._verifier.grounding):
             standalone = joined(question, conversation, self._wording.refusal)
@@ -130,7 +131,7 @@ class RagChat:
             began=began,
             conversation=conversation,
             retrieval=retrieval,
-            retrieve_ms=1000 * (time.perf_counter() - began),
+            retrieve_ms=1000 * (time.perf_counter() - searching),
         )
 
     def _candidates(self, asked: Asked) -> tuple[Candidate, ...]:

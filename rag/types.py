@@ -69,7 +69,10 @@ class Citation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """Tokens of one answer. ``reused_tokens`` of the prompt were still in the model's cache, not evaluated."""
+    """Tokens of one answer. ``reused_tokens`` of the prompt were still in the model's cache, not evaluated.
+
+    The prompts that decide on a tool or ask for a summary are not counted.
+    """
 
     prompt_tokens: int = 0
     reused_tokens: int = 0

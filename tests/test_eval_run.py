@@ -16,6 +16,7 @@ from eval.types import Case, Record
 from ingest.embed import HashEmbedder
 from ingest.index import open_index
 from ingest.pipeline import ingest
+from prompts.types import Message
 from rag.chat import RagChat
 from rag.errors import ModelError
 from rag.model import ScriptedModel
@@ -148,6 +149,17 @@ def test_no_cases_and_a_folder_that_cannot_be_made(run: Run, tmp_path: Path) -> 
     run.file = tmp_path / "file" / "answers.jsonl"
     with pytest.raises(InputError, match="--out"):
         run()
+
+
+def test_a_follow_up_is_ranked_as_it_was_searched_for(run: Run) -> None:
+    past = (
+        Message(role="user", content="Who is the chief engineer of the company?"),
+        Message(role="assistant", content="The chief engineer is Marit Solheim."),
+    )
+    run((Case(id="she", question="When did she join?", history=past),))
+    (line,) = lines(run.file)
+    assert line["standalone"].startswith(past[0].content)
+    assert line["retrieved"][0]["source"] == "crew.md"
 
 
 def test_a_model_is_known_by_name_and_size(tmp_path: Path) -> None:

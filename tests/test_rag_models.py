@@ -21,6 +21,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from prompts.formats import FORMAT_NAMES
@@ -324,6 +325,32 @@ def test_the_token_goes_to_the_hub_and_not_to_the_storage(fake: FakeHub, monkeyp
     assert fake.tokens == [("hub", "Bearer secret"), ("hub", "Bearer secret"), ("storage", None)]
 
 
+@pytest.mark.parametrize("token", ["sec\nret", "secr\u00e9t"])
+def test_a_token_that_is_none_is_not_shown(fake: FakeHub, token: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", token)
+    with pytest.raises(ModelError, match="HF_TOKEN holds characters that no key has: set it anew") as raised:
+        pull()
+    assert "sec" not in str(raised.value)
+    assert fake.requests == []
+
+
+def test_a_redirect_to_another_scheme_does_not_get_the_token(
+    fake: FakeHub, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "secret")
+    asked: list[tuple[str, str | None]] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append((request.url.scheme, request.headers.get("authorization")))
+        return httpx.Response(302, headers={"Location": "http://hub.example/elsewhere"})
+
+    client = hub._client()
+    client._transport, client._mounts = httpx.MockTransport(answer), {}
+    monkeypatch.setenv("HF_ENDPOINT", "https://hub.example")
+    hub._look_up(client, TINY, folder / "x")
+    assert asked == [("https", "Bearer secret")]
+
+
 def test_a_full_disk_is_noticed_before_the_download(
     fake: FakeHub, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -511,10 +538,34 @@ def test_a_near_miss_suggests_the_alias(name: str, meant: str) -> None:
         find_model(name)
 
 
+@pytest.mark.parametrize("name", ["~nobody-of-that-name/x.gguf", "/etc/passwd/x.gguf", "/dev/null", "a\0b"])
+def test_what_is_no_file_is_one_line(name: str) -> None:
+    with pytest.raises(ModelError, match=r"no model file .*: pass the path"):
+        find_model(name)
+
+
+def test_a_file_that_cannot_be_looked_at_is_one_line() -> None:
+    with pytest.raises(ModelError, match=r"cannot be read \(File name too long\): check the path"):
+        find_model("x" * 300)
+
+
+def test_a_list_of_a_folder_with_odd_things_in_it(
+    folder: Path, cli: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "folder.gguf").mkdir(parents=True)
+    (folder / "gone.gguf").symlink_to(folder / "nowhere")
+    (folder / "es\x1b[31m.gguf").write_bytes(CONTENT)
+    assert cli("models", "list") == 0
+    printed = capsys.readouterr().out
+    assert printed.count("--model") == 1
+    assert "es\N{REPLACEMENT CHARACTER}[31m.gguf" in printed
+
+
 def test_the_models_folder_follows_the_environment() -> None:
     assert models_folder({"RAG_MODELS": "/a/b"}) == Path("/a/b")
     assert models_folder({"XDG_DATA_HOME": "/data"}) == Path("/data/groundchat/models")
     assert models_folder({"XDG_DATA_HOME": "relative"}) == models_folder({})
+    assert models_folder({"RAG_MODELS": "~nobody-of-that-name/a"}) == Path("~nobody-of-that-name/a")
     assert models_folder({}) == Path("~/.local/share/groundchat/models").expanduser()
 
 

@@ -189,6 +189,20 @@ def test_a_new_name_takes_the_file_along_and_never_another_ones(tmp_path: Path) 
     assert len(load(tmp_path, "mine").turns) == 2
 
 
+def test_what_models_had_read_goes_with_the_session(tmp_path: Path) -> None:
+    a_session(tmp_path)
+    others = {f"{name}.0123456789abcdef.state" for name in ("trip.b", "trip2", "strip")} | {"trip.notes.state"}
+    for name in others | {"trip.0123456789abcdef.state", "trip.0123456789abcdef.state.new"}:
+        (tmp_path / name).touch()
+    with SessionLog(tmp_path) as log:
+        log.resume("trip")
+        log.save("mine")
+    assert {file.name for file in tmp_path.iterdir()} == others | {"mine.jsonl"}
+    (tmp_path / "mine.0123456789abcdef.state").touch()
+    delete(tmp_path, "mine.jsonl")
+    assert {file.name for file in tmp_path.iterdir()} == others
+
+
 def test_what_is_only_remembered_touches_no_disk_until_it_is_saved(tmp_path: Path) -> None:
     folder = tmp_path / "sessions"
     with SessionLog(folder) as log:

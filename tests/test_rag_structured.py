@@ -279,6 +279,13 @@ def test_hostile_output_is_a_clear_error(text: str) -> None:
         (-5.5, "at −5.5 degrees", "−5.5"),
         (0.1, "0.10 l", "0.10"),
         (1, "1,5 and 1, 2", "1"),
+        (214, "214² passengers", "214"),
+        (2142, "214² passengers", None),
+        ("CO2 of 10 m2", "CO₂ of 10 m²", "CO₂ of 10 m²"),
+        (2, "½ tonne or 1½", None),
+        (31, "3½ tonnes", None),
+        (3, "3½ tonnes", None),
+        ("½ tonne", "½ tonne", "½ tonne"),
     ],
 )
 def test_where_a_value_stands(value: str | float, text: str, found: str | None) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
+import stat
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -45,6 +47,11 @@ class StubChat:
     model: Any = field(default_factory=lambda: SimpleNamespace(name="stub"))
     running: int = 0
     asked_with: list[Conversation] = field(default_factory=list)
+
+    def ask(self, question: str, conversation: Conversation) -> Answer:
+        *_, answer = self.stream(question, conversation)
+        assert isinstance(answer, Answer)
+        return answer
 
     def stream(self, question: str, conversation: Conversation, *, schema: None = None) -> Iterator[str | Answer]:
         assert schema is None
@@ -263,13 +270,24 @@ def test_a_pipe_is_a_conversation_kept_under_its_time(stub: StubChat) -> None:
     assert [turn["question"] for turn in turns] == ["one", "two"]
 
 
+def test_a_program_gets_one_json_object_an_answer(stub: StubChat) -> None:
+    done = CliRunner().invoke(app, ["chat", "--json", "--no-log"], input="one\n/why\nFAIL now\n/new\ntwo\n")
+    assert done.exit_code == 0
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [row["question"] for row in rows] == ["one", "FAIL now", "two"]
+    assert rows[0]["answer"].startswith("You asked one")
+    assert rows[1] == {"question": "FAIL now", "error": "the model failed"}
+    assert [questions_of(talk) for talk in stub.asked_with] == [[], ["one"], []]
+
+
 def test_an_empty_conversation_leaves_no_file(stub: StubChat) -> None:
     assert piped("/new\n/why\n").exit_code == 0
     assert list(Path(".rag/sessions").iterdir()) == []
 
 
 def test_no_log_writes_nothing_at_all(stub: StubChat) -> None:
-    assert piped("one\n/new\ntwo\n", "--no-log").exit_code == 0
+    done = piped("one\n/new\ntwo\n", "--no-log", "--keep-state")
+    assert (done.exit_code, "is not kept either" in done.stderr) == (0, True)
     assert list(Path().iterdir()) == []
 
 
@@ -282,6 +300,9 @@ def test_a_session_is_resumed_and_shows_where_it_was(stub: StubChat) -> None:
     assert len(load(Path(".rag/sessions"), "trip").turns) == 3
     assert stub.asked_with[-1].turns[0].passages == ()
     assert "passages that have changed or gone since, and are not used again: 1\n" in done.stderr
+    done = piped("/sources\n", "--session", "trip")
+    assert "passages that have changed or gone since: 1\n" in done.stderr
+    assert "no passage stood before the model" not in done.stderr
 
 
 def test_no_log_with_a_session_only_reads_it(stub: StubChat) -> None:
@@ -392,7 +413,7 @@ def home(ferry_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_conversation_on_a_real_terminal_and_its_resumption(home: Path) -> None:
-    terminal = Terminal(home)
+    terminal = Terminal(home, "--keep-state")
     terminal.until(">")
     assert "(--no-log keeps none)" in terminal.text()
     terminal.enter("Who is the chief engineer?")
@@ -411,7 +432,7 @@ def test_a_conversation_on_a_real_terminal_and_its_resumption(home: Path) -> Non
     terminal.keys("\x03")
     terminal.until(">")
     terminal.start("Tell me about the boats, and about dogs and cats on board.")
-    terminal.until_text("reading the passages")
+    terminal.until_text("reading ")  # or, a little later, "reading N more tokens"
     terminal.keys("\x03")  # while the model reads or writes
     terminal.until_text("stopped; the question")
     terminal.until(">")
@@ -422,8 +443,11 @@ def test_a_conversation_on_a_real_terminal_and_its_resumption(home: Path) -> Non
     assert "kept as trip in .rag/sessions" in terminal.text()
     terminal.start("/quit")
     assert terminal.ended() == 0
-    (file,) = (home / ".rag" / "sessions").iterdir()
+    assert "kept what the model has read: " in terminal.text()
+    state, file = sorted((home / ".rag" / "sessions").iterdir())
     assert file.name == "trip.jsonl"
+    assert re.fullmatch(r"trip\.[0-9a-f]{16}\.state", state.name)
+    assert stat.S_IMODE(state.stat().st_mode) == 0o600
     session = load(file.parent, "trip")
     assert [logged.turn.question for logged in session.turns] == [
         "Who is the chief engineer?",
@@ -435,13 +459,14 @@ def test_a_conversation_on_a_real_terminal_and_its_resumption(home: Path) -> Non
     again.until(">")
     assert "Session trip: 2 turns" in again.text()
     assert "changed or gone" not in again.text()
+    assert "tokens need not be read again" in again.text()
     again.keys("\x1b[A\x1b[A")
     again.until("> Who is the chief engineer?")
     again.keys("\x03")
     again.until(">")
     # The very first question can be stopped too: nothing is half loaded then.
     again.start("Tell me about the boats, and about dogs and cats on board.")
-    again.until_text("reading the passages")
+    again.until_text("reading ")  # or, a little later, "reading N more tokens"
     again.keys("\x03")
     again.until_text("stopped; the question")
     again.until(">")
@@ -453,4 +478,3 @@ def test_a_conversation_on_a_real_terminal_and_its_resumption(home: Path) -> Non
     again.until(">")
     again.keys("\x03")
     assert again.ended() == 130
-    print(terminal.text(), again.text(), sep="\n=====\n")

@@ -212,7 +212,7 @@ def _print_prompt(context: Context, chat_: RagChat) -> None:
     typer.echo(safe(prompt.text))
     note(f"\nformat {chat_.model.format.name}: {chat_.model.format.why}")
     note(
-        f"{len(prompt.token_ids)} tokens + {chat_.settings.max_answer_tokens} kept for the answer, "
+        f"{prompt.tokens} tokens + {chat_.settings.max_answer_tokens} kept for the answer, "
         f"of a window of {chat_.model.context_window}"
     )
     for entry in prompt.ledger:

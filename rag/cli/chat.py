@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from rag.cli import options
-from rag.cli.output import note, print_sources, safe, waiting
+from rag.cli.output import emit, note, print_sources, safe, waiting
 
 if TYPE_CHECKING:
     from ingest.index import PassageIndex
@@ -49,11 +49,14 @@ def chat(
             help="At the end also keep what the model has read: a large file, but resuming need not read it again.",
         ),
     ] = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="For programs: a line of input a question, one JSON object a line an answer.")
+    ] = False,
     *,
     flags: options.Flags,
 ) -> None:
     """A conversation at the terminal, kept in a file of yours; /help lists its commands, Ctrl-C stops an answer."""
-    from rag.cli.lines import open_lines
+    from rag.cli.lines import QuietLines, open_lines
     from rag.cli.parts import open_chat
     from rag.session_log import SessionLog
     from rag.settings import resolve
@@ -73,7 +76,7 @@ def chat(
             if resumed:
                 _load_state(chat_.model, log)
             try:
-                Talk(chat_, log, open_lines(earlier, COMMANDS)).run()
+                Talk(chat_, log, QuietLines() if json else open_lines(earlier, COMMANDS), json=json).run()
             finally:
                 if keep_state:
                     _save_state(chat_.model, log)
@@ -119,7 +122,10 @@ def _save_state(model: ChatModel, log: SessionLog) -> None:
     from rag.llama import LlamaModel
     from rag.sessions import remove_states
 
-    if log.file is None or not log.turns:
+    if log.file is None:
+        note("what the model has read is not kept either")
+        return
+    if not log.turns:
         return
     if not isinstance(model, LlamaModel):
         note("what a model on a server has read cannot be kept")
@@ -164,8 +170,9 @@ def current_text(index: PassageIndex) -> CurrentText:
 class Talk:
     """Lines in, answers out, until the lines or the user end it. The log holds the conversation."""
 
-    def __init__(self, chat_: RagChat, log: SessionLog, lines: Lines) -> None:
+    def __init__(self, chat_: RagChat, log: SessionLog, lines: Lines, *, json: bool = False) -> None:
         self._chat = chat_
+        self._json = json
         self._log = log
         self._lines = lines
         self._ledger: tuple[LedgerEntry, ...] = ()
@@ -198,6 +205,8 @@ class Talk:
         if not line.startswith("/"):
             if line:
                 self._ask(line)
+        elif self._json and line in {"/sources", "/why"}:
+            note(f"{line} is for people: with --json every answer has its passages and its reasons")
         elif command == "/save" and rest.strip():
             self._save(rest.strip())
         elif line in self._commands:
@@ -206,9 +215,24 @@ class Talk:
             note(f"there is no command {safe(_short(line))}; a question does not begin with '/'")
             self._help()
 
+    def _ask_for_program(self, question: str) -> None:
+        from rag.errors import USER_ERRORS
+
+        try:
+            answer = self._chat.ask(question, self._log.conversation)
+            with _undisturbed():
+                self._log.add(answer)
+        except USER_ERRORS as error:
+            emit({"question": question, "error": " ".join(str(error).split())})
+            return
+        emit(answer.as_json())
+
     def _ask(self, question: str) -> None:
         from rag.cli.parts import stream_answer
 
+        if self._json:
+            self._ask_for_program(question)
+            return
         try:
             answer = stream_answer(self._chat, question, self._log.conversation)
         except KeyboardInterrupt:

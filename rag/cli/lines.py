@@ -70,6 +70,16 @@ class PlainLines(Lines):
         return line
 
 
+class QuietLines(PlainLines):
+    """Standard input for a program: nothing but the answers is printed."""
+
+    def read(self) -> str | None:
+        """The next line, stripped; None at the end of input."""
+        self.interactive = False
+        line = sys.stdin.readline()
+        return _HALVES.sub("\N{REPLACEMENT CHARACTER}", line).strip() if line else None
+
+
 class TerminalLines(Lines):
     """An editor with the session's earlier questions on arrow-up, and the commands on Tab. Nothing is written to disk.
 
