@@ -186,17 +186,19 @@ class _Builder:
         system = self._wording.system([self.frame(passage) for passage in passages], self._safe(draft.summary))
         spoken: list[Message] = []
         for turn in draft.turns:
-            spoken.append(Message(role="user", content=turn.question))
-            spoken.append(Message(role="assistant", content=_renumbered(turn, passages)))
-        spoken += self._asked.exchange
-        question = self._safe(self._asked.question.strip())
-        if not self._asked.plain:
-            question = self._safe_joined(self._wording.question(question))
+            spoken.append(Message(role="user", content=self._question(turn.question)))
+            spoken.append(Message(role="assistant", content=self._safe(_renumbered(turn, passages))))
+        asked = self._asked
         return (
             Message(role="system", content=self._safe_joined(system)),
-            *(Message(role=message.role, content=self._safe(message.content)) for message in spoken),
-            Message(role="user", content=question),
+            *spoken,
+            *(Message(role=message.role, content=self._safe(message.content)) for message in asked.exchange),
+            Message(role="user", content=self._safe(asked.question) if asked.plain else self._question(asked.question)),
         )
+
+    def _question(self, text: str) -> str:
+        """A question of the user's, worded alike in its own turn and in those after it."""
+        return self._safe_joined(self._wording.question(self._safe(text.strip())))
 
     def encode(self, draft: _Draft) -> Encoded:
         """The prompt of a draft, built once."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -56,6 +57,16 @@ def test_a_follow_up_reads_the_old_prompt_as_its_prefix(ferry_retriever: Retriev
     before, after = prompts(asked)
     assert after[: len(before)] == before
     assert [place(p) for p in second.passages[: len(first.passages)]] == [place(p) for p in first.passages]
+
+
+def test_a_wording_of_ones_own_keeps_the_old_prompt_as_a_prefix_too(ferry_retriever: Retriever) -> None:
+    wording = replace(WORDING, question_text="Question: {question} Answer briefly.")
+    model = ScriptedModel([MARIT, "She joined the company in 2004."])
+    asked = RagChat(ferry_retriever, model, Settings(k=3, min_relevance=0.2), wording=wording)
+    first = asked.ask(f" {ENGINEER}\n")
+    asked.ask("When did she join?", first.conversation)
+    before, after = prompts(asked)
+    assert after[: len(before)] == before
 
 
 def test_a_new_topic_leaves_the_old_passages_behind(ferry_retriever: Retriever) -> None:
