@@ -133,7 +133,7 @@ def test_run_answers_scores_and_gates(
     assert result.exit_code == 0, result.output
     data = json.loads(result.stdout)
     assert data["metrics"]["answer_recall"]["value"] == 1.0
-    assert data["facts"]["model"] == {"name": "m.gguf", "bytes": 4}
+    assert data["facts"]["model"] == {"name": "scripted", "bytes": 4}
     assert {file.name for file in out.iterdir()} == {"answers.jsonl", "report.json", "summary.md"}
     again = invoke(*args)
     assert json.loads(again.stdout)["metrics"] == data["metrics"]
