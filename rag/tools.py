@@ -165,14 +165,13 @@ class Toolbox:
         return ToolCall(name=tool.name, arguments=arguments, result=_capped(clean(result), longest), failed=False)
 
 
-def put_back(call: ToolCall, wording: ToolWording, question: str, number: int, *, request: str = "") -> Instruction:
+def put_back(call: ToolCall, wording: ToolWording, question: str, number: int, *, request: str) -> Instruction:
     """The question once more, behind the call and with its result, to build the answering prompt from.
 
     ``number``: that of :func:`result_passage`, above those of all other passages. ``request``: the question as it is
-    to be answered, when that says more than the question (it asks for JSON).
+    to be answered; it says more than the question where JSON is wanted.
     """
     written = json.dumps({"tool": call.name, "arguments": call.arguments}, ensure_ascii=False)
-    request = request or question
     if call.failed:
         put = wording.failed(_line(call), call.result, request)
     else:

@@ -27,7 +27,7 @@ from ingest.index import open_index
 from ingest.pipeline import ingest
 from rag.cli import parts
 from rag.cli.chat import COMMANDS, Talk
-from rag.cli.lines import Lines, TerminalLines
+from rag.cli.lines import ShownLines, TerminalLines
 from rag.cli.main import app
 from rag.errors import ModelError
 from rag.session_log import SessionLog
@@ -90,7 +90,7 @@ class StubChat:
         )
 
 
-class Script(Lines):
+class Script(ShownLines):
     """Lines that a test wrote down; an exception among them is raised."""
 
     def __init__(self, *lines: str | BaseException, interactive: bool = True) -> None:

@@ -236,7 +236,7 @@ def answering(
     model: Any, call: ToolCall, question: str, passages: tuple[Passage, ...], conversation: Conversation, reserved: int
 ) -> Context:
     return build_context(
-        put_back(call, WORDING, question, len(passages) + 1),
+        put_back(call, WORDING, question, len(passages) + 1, request=question),
         [Candidate(passage=one, rank=number) for number, one in enumerate(passages, start=1)],
         conversation,
         format_=model.format,
@@ -315,7 +315,7 @@ def test_a_result_is_read_together_with_its_call(said: str, stands: bool) -> Non
 def test_a_failed_call_is_said_but_is_no_source() -> None:
     call = ToolCall(name="weather", arguments={"city": "Bergen"}, result="OSError: no route", failed=True)
     assert result_passage(call, 1) is None
-    assert "failed: OSError: no route" in put_back(call, WORDING, "And?", 1).question
+    assert "failed: OSError: no route" in put_back(call, WORDING, "And?", 1, request="And?").question
 
 
 # --- no document can make a call

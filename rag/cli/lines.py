@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
@@ -19,13 +20,21 @@ INTERRUPTED = 130
 _HALVES = re.compile("[\ud800-\udfff]")
 
 
-class Lines:
+class Lines(ABC):
     """Lines that a person types, or that a pipe brings. ``interactive``: there is somebody to ask again."""
 
     interactive: bool
 
+    @abstractmethod
     def read(self) -> str | None:
-        """The next line, stripped; None at the end of input or Ctrl-D. Bytes that are no text are shown as �.
+        """The next line, stripped; None at the end of input or Ctrl-D. Bytes that are no text are shown as �."""
+
+
+class ShownLines(Lines):
+    """Lines that stand in the output too, which so reads as a conversation."""
+
+    def read(self) -> str | None:
+        """See :meth:`Lines.read`.
 
         Where somebody is there to ask again, Ctrl-C drops what was typed; with nothing typed it is explained, and the
         second time it ends the command with 130.
@@ -34,7 +43,7 @@ class Lines:
         while True:
             try:
                 typer.echo()
-                return _HALVES.sub("\N{REPLACEMENT CHARACTER}", self._ask()).strip()
+                return _tidy(self._ask())
             except EOFError:
                 return None
             except KeyboardInterrupt:
@@ -46,21 +55,20 @@ class Lines:
                     note("Ctrl-C again or Ctrl-D ends the chat")
                 warned = not self._half_typed()
 
+    @abstractmethod
     def _ask(self) -> str:
-        raise NotImplementedError
+        """The next line as it comes. Raises EOFError at the end of input."""
 
     def _half_typed(self) -> bool:
         return False
 
 
-class PlainLines(Lines):
-    """Standard input, a line a question; what a pipe brings is printed, so that the output reads as a conversation."""
+class PlainLines(ShownLines):
+    """Standard input, a line a question; what a pipe brings is printed."""
 
     def __init__(self) -> None:
         self.interactive = sys.stdin.isatty()
-        reconfigure = getattr(sys.stdin, "reconfigure", None)
-        if reconfigure is not None:
-            reconfigure(errors="replace")
+        _read_any_bytes()
 
     def _ask(self) -> str:
         if self.interactive:
@@ -70,17 +78,32 @@ class PlainLines(Lines):
         return line
 
 
-class QuietLines(PlainLines):
+class QuietLines(Lines):
     """Standard input for a program: nothing but the answers is printed."""
 
+    interactive = False
+
+    def __init__(self) -> None:
+        _read_any_bytes()
+
     def read(self) -> str | None:
-        """The next line, stripped; None at the end of input."""
-        self.interactive = False
+        """See :meth:`Lines.read`."""
         line = sys.stdin.readline()
-        return _HALVES.sub("\N{REPLACEMENT CHARACTER}", line).strip() if line else None
+        return _tidy(line) if line else None
 
 
-class TerminalLines(Lines):
+def _read_any_bytes() -> None:
+    """Standard input's bytes that are no text do not end the program."""
+    reconfigure = getattr(sys.stdin, "reconfigure", None)
+    if reconfigure is not None:
+        reconfigure(errors="replace")
+
+
+def _tidy(line: str) -> str:
+    return _HALVES.sub("\N{REPLACEMENT CHARACTER}", line).strip()
+
+
+class TerminalLines(ShownLines):
     """An editor with the session's earlier questions on arrow-up, and the commands on Tab. Nothing is written to disk.
 
     A pasted text keeps its line ends; Enter sends it. ``input_`` and ``output`` are for tests.
