@@ -25,8 +25,7 @@ from sklearn.metrics import balanced_accuracy_score, recall_score, roc_auc_score
 from sklearn.model_selection import StratifiedGroupKFold
 
 from rag.claims import FEATURES, features
-from rag.grounding import Grounding
-from rag.verifier import LABELS
+from rag.grounding import LABELS, Grounding
 
 ALTERED_WEIGHT = 0.2
 SHUFFLES = 5

@@ -1,6 +1,6 @@
 """Metrics of the answer against the passages: groundedness, and citations after ALCE.
 
-All of them judge sentences with :class:`rag.verifier.Verifier`, so they are worth no more than it is: its
+All of them judge sentences with a :class:`rag.grounding.Verifier`, so they are worth no more than it is: its
 balanced accuracy is printed beside them. ALCE is Gao et al. 2023, "Enabling Large Language Models to Generate
 Text with Citations", section 3; its judge is an NLI model, ours is the verifier.
 """
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from eval.claims import Claim, cited_numbers, claims_of, is_refusal, passages_of, resolves
 from eval.types import Case, Record, Score
-from rag.verifier import Verifier
+from rag.grounding import Grounding, Verifier, verify_any
 
 
 def groundedness(case: Case, record: Record, verifier: Verifier) -> Score:
@@ -75,7 +75,9 @@ def _grounded(name: str, record: Record, verifier: Verifier, *, strict: bool) ->
     claims = _claims(record, verifier)
     if not claims:
         return _nothing(name, record)
-    doubted = [claim.text for claim in claims if verifier.verify_any(claim.text, record.passages).label != "supported"]
+    doubted = [
+        claim.text for claim in claims if verify_any(verifier, claim.text, record.passages)[0].label != "supported"
+    ]
     share = 1 - len(doubted) / len(claims)
     return Score(
         name=name,
@@ -85,7 +87,7 @@ def _grounded(name: str, record: Record, verifier: Verifier, *, strict: bool) ->
 
 
 def _claims(record: Record, verifier: Verifier) -> tuple[Claim, ...]:
-    return () if is_refusal(record) else claims_of(record.answer, verifier.grounding)
+    return () if is_refusal(record) else claims_of(record.answer, Grounding())
 
 
 def _nothing(name: str, record: Record, why: str = "the answer makes no claim") -> Score:
@@ -95,7 +97,7 @@ def _nothing(name: str, record: Record, why: str = "the answer makes no claim") 
 def _supported(claim: Claim, numbers: tuple[int, ...], record: Record, verifier: Verifier) -> bool:
     passages = passages_of(record)
     cited = [passages[number] for number in numbers if number in passages]
-    return verifier.verify_any(claim.text, cited).label == "supported"
+    return verify_any(verifier, claim.text, cited)[0].label == "supported"
 
 
 def _needed(claim: Claim, number: int, record: Record, verifier: Verifier) -> bool:

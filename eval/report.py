@@ -1,13 +1,12 @@
-"""Scores of cases -> a report: as JSON for programs, as Markdown for people and CI summaries."""
+"""A report as JSON for programs, and as Markdown for people and CI summaries."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from eval.gate import Check
-from eval.scores import JUDGED, LOWER_IS_BETTER, METRICS
-from eval.statistics import interval
+from eval.scores import JUDGED, LOWER_IS_BETTER
 from eval.types import CaseResult, Metric, Report
 
 _COSTS = (
@@ -17,15 +16,6 @@ _COSTS = (
     ("timings", "first_token_ms"),
     ("timings", "total_ms"),
 )
-
-
-def make_report(results: Sequence[CaseResult], facts: Mapping[str, object]) -> Report:
-    """All metrics over the cases; ``results`` must not be empty."""
-    return Report(
-        metrics={name: _metric(results, place) for place, name in enumerate(METRICS)},
-        results=tuple(results),
-        facts=facts,
-    )
 
 
 def report_json(report: Report, checks: Sequence[Check] = ()) -> dict[str, Any]:
@@ -76,27 +66,6 @@ def report_markdown(report: Report, checks: Sequence[Check] = ()) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _metric(results: Sequence[CaseResult], place: int) -> Metric:
-    scored = [(result, result.scores[place]) for result in results]
-    applied = [(result, score, score.value) for result, score in scored if score.value is not None]
-    values = [value for _, _, value in applied]
-    weights = [score.weight for _, score, _ in applied]
-    clusters = [_cluster(result) for result, _, _ in applied]
-    return Metric(
-        value=sum(v * w for v, w in zip(values, weights, strict=True)) / sum(weights) if applied else None,
-        ci95=interval(values, weights, clusters) if applied else None,
-        n=len(applied),
-        not_applicable=len(results) - len(applied),
-        errors=sum(score.error for _, score, _ in applied),
-    )
-
-
-def _cluster(result: CaseResult) -> str:
-    """A case without a cluster stands alone; the prefixes keep its id apart from the names of clusters."""
-    case = result.case
-    return f"cluster {case.cluster}" if case.cluster else f"case {case.id}"
-
-
 def _metric_json(metric: Metric) -> dict[str, Any]:
     return {
         "value": metric.value,
@@ -111,12 +80,15 @@ def _result_json(result: CaseResult) -> dict[str, Any]:
     return {
         "id": result.case.id,
         "kind": result.case.kind,
+        "cluster": result.case.cluster,
+        "tags": list(result.case.tags),
         "question": result.case.question,
         "answer": result.record.answer,
         "refused": result.refused,
         "error": result.record.error,
         "scores": {
-            score.name: {"value": score.value, "why": score.why, "error": score.error} for score in result.scores
+            score.name: {"value": score.value, "weight": score.weight, "why": score.why, "error": score.error}
+            for score in result.scores
         },
     }
 

@@ -24,7 +24,7 @@ from eval.grounding_scores import (
 )
 from eval.retrieval_scores import mrr_at_10, ndcg_at_10, recall_at_5
 from eval.types import Case, CaseResult, Record, Score
-from rag.verifier import Verifier
+from rag.grounding import Verifier
 
 Measure = Callable[[Case, Record], Score]
 

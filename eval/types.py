@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
+from rag.grounding import Label
 from rag.types import History, Passage
 
 UNANSWERABLE = frozenset({"near_miss", "far_ood", "unanswerable"})
@@ -17,6 +19,8 @@ class Case:
 
     ``answers`` are alternatives. ``gold_quotes`` are pieces of text that a relevant passage contains;
     ``gold_docs`` are sources. ``cluster`` names what is resampled together (empty: the case alone).
+    ``hidden`` are pieces of text: passages that hold one are kept from the system (the gold passage removed).
+    ``draft`` marks a case that no person has accepted; it is never counted.
     """
 
     id: str
@@ -28,6 +32,8 @@ class Case:
     cluster: str = ""
     history: History = ()
     tags: tuple[str, ...] = ()
+    hidden: tuple[str, ...] = ()
+    draft: bool = False
 
     @property
     def answerable(self) -> bool | None:
@@ -55,12 +61,29 @@ class Cited:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PromptFacts:
+    """What a run notes of a prompt: its length, what it was allowed, and its control tokens.
+
+    ``sha256`` is that of the token ids. ``control_tokens`` were found among them, ``template_tokens`` is how many the
+    prompt's template puts there: more means that a text has become a command.
+    """
+
+    tokens: int
+    context_window: int
+    reserved_tokens: int
+    control_tokens: int
+    template_tokens: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
     """One answer of a run, by whatever system.
 
     ``refused`` is None when the system did not say. ``passages`` stood in the prompt; ``retrieved`` is the
     ranking, best first, where it was recorded (else the passages stand for it). ``error`` is not empty when
-    no answer was made. ``usage`` and ``timings`` are as ``rag ask --json`` prints them.
+    no answer was made. ``usage`` and ``timings`` are as ``rag ask --json`` prints them. ``prompt`` is None where
+    the model was not asked, or the system does not say.
     """
 
     id: str
@@ -72,6 +95,27 @@ class Record:
     error: str = ""
     usage: Mapping[str, float] = field(default_factory=dict)
     timings: Mapping[str, float] = field(default_factory=dict)
+    prompt: PromptFacts | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JudgedClaim:
+    """A claim of an answer and what became of it.
+
+    ``label`` and ``p_supported`` (0 to 1) are those of the passage sent that supports it best, ``passage`` that
+    passage's number (None without passages) and ``evidence`` the text of it that was judged. ``numbers`` are the
+    passages that the claim cites; ``cited`` says whether they support it together; ``needed`` are those of them that
+    are needed for it (ALCE's precision).
+    """
+
+    text: str
+    label: Label
+    p_supported: float
+    passage: int | None
+    evidence: str
+    numbers: tuple[int, ...]
+    cited: bool
+    needed: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,13 +136,14 @@ class Score:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CaseResult:
-    """All scores of one case, in the order of :data:`eval.scores.METRICS`; ``refused`` as it was
-    recognised."""
+    """All scores of one case, in the order of :data:`eval.scores.METRICS`; ``refused`` as it was recognised;
+    ``claims`` of the answer, none for a refusal."""
 
     case: Case
     record: Record
     refused: bool
     scores: tuple[Score, ...]
+    claims: tuple[JudgedClaim, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,3 +173,48 @@ class Report:
     def errors(self) -> int:
         """Cases without an answer."""
         return sum(bool(result.record.error) for result in self.results)
+
+
+Change = Literal["better", "worse", "cannot tell"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricChange:
+    """A metric over the ``n`` cases that both runs have a value for.
+
+    ``change`` is after - before and ``ci95`` its interval; ``p`` is the paired test's, ``p_holm`` corrected for the
+    number of metrics compared. ``detectable`` is the smallest change that so many cases would show four times of five.
+    """
+
+    name: str
+    before: float | None
+    after: float | None
+    change: float | None
+    ci95: tuple[float, float] | None
+    n: int
+    test: str
+    p: float | None
+    p_holm: float | None
+    detectable: float | None
+    verdict: Change
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flip:
+    """A case whose value of a metric changed from 0.5 or more to less, or the other way."""
+
+    id: str
+    metric: str
+    before: float
+    after: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """Two runs of the same cases, paired by id; ``only_before`` and ``only_after`` are ids without a partner."""
+
+    changes: tuple[MetricChange, ...]
+    flips: tuple[Flip, ...]
+    cases: int
+    only_before: tuple[str, ...]
+    only_after: tuple[str, ...]

@@ -28,7 +28,7 @@ from rag.settings import Settings
 from rag.structured import check_answer_schema
 from rag.tools import Toolbox, put_back, result_passage
 from rag.types import Answer, Conversation, History, Sampling
-from rag.verifier import Verifier
+from rag.verifier import LexicalVerifier
 
 
 class RagChat:
@@ -50,7 +50,7 @@ class RagChat:
         self.model = model
         self.settings = settings or Settings()
         self._wording = wording or load_wording()
-        self._verifier = Verifier()
+        self._verifier = LexicalVerifier()
         self._tool_wording = load_tool_wording()
         self._tools = Toolbox()
         self._replies = Replies(model, self.settings, self._wording, self._verifier, retriever.similarity)

@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 
 from rag.types import Citation, CitationStatus, Passage
-from rag.verifier import Verifier
+from rag.verifier import LexicalVerifier
 
 _MARKER = r"\s*\[\s*\d+(?:\s*[,;]\s*\d+)*\s*\]"
 _MARKERS = re.compile(_MARKER)
@@ -36,7 +36,7 @@ class AnswerWriter:
     begun to loop says nothing new, and the repetition is left out too.
     """
 
-    def __init__(self, passages: Sequence[Passage], verifier: Verifier) -> None:
+    def __init__(self, passages: Sequence[Passage], verifier: LexicalVerifier) -> None:
         self.text = ""
         self.unsupported: list[str] = []
         self.repeats = False

@@ -1,22 +1,76 @@
 """What a claim has in common with a text: terms, and the sentence that comes closest.
 
 The score of a claim against a sentence is the share of the claim's content terms (stemmed, without stop words) that the
-sentence has, and 0 when the claim holds a number that the sentence lacks. Whether that amounts to support is judged in
-:mod:`rag.verifier`, the same for chat and for evaluation.
+sentence has, and 0 when the claim holds a number that the sentence lacks. Whether a text supports a claim is for a
+:class:`Verifier` to say, the same for chat and for evaluation.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Literal, Protocol
 
 from ingest.edge import Bm25
+from rag.types import Passage
 
 _NUMBER = re.compile(r"\d+(?:[.,:]\d+)*")
 _SENTENCE = re.compile(r"[^\s].*?(?:[.!?]+[\"'”’)\]]*(?=\s)|(?=\n)|$)", re.DOTALL)
 _MARKER = re.compile(r"\[\d+\]")
+
+
+Label = Literal["supported", "contradicted", "not_enough"]
+
+LABELS: tuple[Label, ...] = ("supported", "contradicted", "not_enough")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What became of a claim: its label, how likely it is that the evidence supports it (0 to 1), and the part of
+    the evidence that was judged. The label is "supported" exactly when ``p_supported`` is 0.5 or more."""
+
+    label: Label
+    p_supported: float
+    evidence: str
+
+
+class Verifier(Protocol):
+    """Judges whether a text supports a claim; the same pair always gets the same verdict."""
+
+    @property
+    def name(self) -> str:
+        """What :func:`rag.verifiers.open_verifier` takes to make it."""
+        ...
+
+    @property
+    def measured(self) -> Mapping[str, float] | None:
+        """How it did on human-labelled claims that it was not fitted on: "balanced_accuracy" and "auc" of supported
+        against the rest, both 0 to 1. None when it was not measured."""
+        ...
+
+    def verify(self, claim: str, evidence: str, subject: str = "") -> Verdict:
+        """Judge a claim by a text; ``subject`` says what the text is about (its headings)."""
+        ...
+
+
+def verify_any(verifier: Verifier, claim: str, passages: Iterable[Passage]) -> tuple[Verdict, int | None]:
+    """Judge a claim by several passages: by each alone, and by what counts in the closest two together.
+
+    Returns the best verdict and the number of its passage (of the first of the two). Without a passage the claim
+    has nothing to rest on: "not_enough", None.
+    """
+    alone = [(verifier.verify(claim, p.text, " ".join(p.headings)), p.number) for p in passages]
+    alone.sort(key=lambda pair: -pair[0].p_supported)
+    if not alone:
+        return Verdict(label="not_enough", p_supported=0.0, evidence=""), None
+    best, number = alone[0]
+    if best.label != "supported" and len(alone) > 1:
+        together = verifier.verify(claim, "\n".join(verdict.evidence for verdict, _ in alone[:2]))
+        if together.label == "supported":
+            return together, number
+    return best, number
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

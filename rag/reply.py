@@ -19,7 +19,7 @@ from rag.schemas import Schema, read_json
 from rag.settings import Settings
 from rag.structured import cite_leaves
 from rag.types import Answer, Citation, Conversation, Passage, Sampling, StopReason, Timings, ToolCall, Turn, Usage
-from rag.verifier import Verifier
+from rag.verifier import LexicalVerifier
 
 OFF_DOCUMENTS = "nothing in the documents comes close to this question"
 MODEL_REFUSED = "the model found no answer in the passages"
@@ -59,7 +59,7 @@ class Replies:
     """Streams the answers to prompts, each piece as soon as it has been checked."""
 
     def __init__(
-        self, model: ChatModel, settings: Settings, wording: Wording, verifier: Verifier, similarity: Similarity
+        self, model: ChatModel, settings: Settings, wording: Wording, verifier: LexicalVerifier, similarity: Similarity
     ) -> None:
         self._model = model
         self._settings = settings

@@ -20,7 +20,7 @@ from rag.grounding import Grounding, sentence_spans
 from rag.lookup import EvenedText
 from rag.schemas import Schema, check_schema, validation_error
 from rag.types import Citation, Passage
-from rag.verifier import Verifier
+from rag.verifier import LexicalVerifier
 
 NOTHING_FOUND = "no value of the model's JSON stands in a passage"
 NO_WAY_OUT = "no passage has {}, and the schema lets it be neither null nor left out"
@@ -84,7 +84,7 @@ def _quotable(schema: Schema) -> bool:
 
 
 def cite_leaves(
-    data: Any, schema: Schema, passages: Sequence[Passage], question: str, verifier: Verifier
+    data: Any, schema: Schema, passages: Sequence[Passage], question: str, verifier: LexicalVerifier
 ) -> CheckedJson:
     """Look for every value of ``data``, which fits ``schema``, in the passages.
 
@@ -176,7 +176,7 @@ def _without(data: Any, path: Path, null: bool) -> Any:
 class _Finder:
     """Looks values up in passages."""
 
-    def __init__(self, passages: Sequence[Passage], question: str, verifier: Verifier) -> None:
+    def __init__(self, passages: Sequence[Passage], question: str, verifier: LexicalVerifier) -> None:
         self._passages = [(passage, EvenedText(passage.text), sentence_spans(passage.text)) for passage in passages]
         self._question = question
         self._verifier = verifier

@@ -10,21 +10,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from rag.claims import FEATURES, features
-from rag.grounding import Grounding, sentence_spans
-from rag.types import Passage
-
-Label = Literal["supported", "contradicted", "not_enough"]
-
-LABELS: tuple[Label, ...] = ("supported", "contradicted", "not_enough")
+from rag.grounding import LABELS, Grounding, Label, Verdict, sentence_spans
 
 _MARKER = re.compile(r"\s*\[\s*\d+(?:\s*[,;]\s*\d+)*\s*\]")
 _NUMBER = re.compile(r"\d+")
@@ -32,19 +27,6 @@ _PRONOUN = re.compile(r"(?:He|She|It|They)\b")
 _SUBJECT = re.compile(r"^(?:(?:The|A|An) )?(?:[A-Z][\w.&'-]* )+(?=[a-z])")
 _READ_WHOLE = 80
 _WIDEST = 3
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
-    """What became of a claim: the likeliest label, how likely it is that the evidence supports it, and the
-    evidence.
-
-    The label is "supported" when ``p_supported`` (0 to 1) is 0.5 or more.
-    """
-
-    label: Label
-    p_supported: float
-    evidence: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,12 +39,19 @@ class Weights:
     measured: Mapping[str, float]
 
 
-class Verifier:
-    """Judges claims; the same claim and evidence always get the same verdict."""
+class LexicalVerifier:
+    """Judges claims by features (:class:`rag.grounding.Verifier`)."""
+
+    name = "lexical"
 
     def __init__(self, grounding: Grounding | None = None, weights: Weights | None = None) -> None:
         self.grounding = grounding or Grounding()
         self.weights = weights or load_weights()
+
+    @property
+    def measured(self) -> Mapping[str, float]:
+        """Figures out of fold (``bench/fit_verifier.py``)."""
+        return self.weights.measured
 
     def verify(self, claim: str, evidence: str, subject: str = "") -> Verdict:
         """Judge a claim by a text. Of a text of more than 80 words the closest one to three sentences count.
@@ -81,20 +70,6 @@ class Verifier:
         supported, contradicted, not_enough = (shares / shares.sum()).tolist()
         label: Label = "contradicted" if contradicted >= not_enough else "not_enough"
         return Verdict(label="supported" if supported >= 0.5 else label, p_supported=float(supported), evidence=near)
-
-    def verify_any(self, claim: str, passages: Iterable[Passage]) -> Verdict:
-        """Judge a claim by several passages: by each alone, and by the closest two together; the best counts.
-
-        Without a passage the claim has nothing to rest on: "not_enough".
-        """
-        alone = [self.verify(claim, passage.text, " ".join(passage.headings)) for passage in passages]
-        alone.sort(key=lambda verdict: -verdict.p_supported)
-        if not alone:
-            return Verdict(label="not_enough", p_supported=0.0, evidence="")
-        if alone[0].label == "supported" or len(alone) == 1:
-            return alone[0]
-        together = self.verify(claim, "\n".join(verdict.evidence for verdict in alone[:2]))
-        return together if together.label == "supported" else alone[0]
 
     def _nearest(self, claim: str, text: str) -> str:
         """The run of one to three sentences with most of the claim's terms and numbers; the shortest such."""

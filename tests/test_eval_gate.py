@@ -10,18 +10,19 @@ from pathlib import Path
 
 import pytest
 
+from eval.aggregate import make_report
 from eval.cases import read_cases
 from eval.errors import GateError, InputError
 from eval.gate import Gate, check_gate, read_gate
-from eval.report import make_report, report_json, report_markdown
+from eval.report import report_json, report_markdown
 from eval.scores import METRICS, score_cases
 from eval.types import Case, Record, Report
 from prompts.wording import load_wording
 from rag.types import Passage
-from rag.verifier import Verifier, load_weights
+from rag.verifier import LexicalVerifier, load_weights
 
 ROOT = Path(__file__).resolve().parent.parent
-VERIFIER = Verifier()
+VERIFIER = LexicalVerifier()
 ACCURACY = load_weights().measured["balanced_accuracy"]
 GATE = read_gate(ROOT / "data" / "eval" / "gate.toml", ACCURACY)
 REFUSAL = load_wording().refusal

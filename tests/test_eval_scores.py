@@ -15,9 +15,9 @@ from eval.errors import InputError
 from eval.scores import METRICS, NO_ANSWER, measures, score_case, score_cases
 from eval.types import Case, Cited, Record, Score
 from rag.types import Passage
-from rag.verifier import Verifier
+from rag.verifier import LexicalVerifier
 
-VERIFIER = Verifier()
+VERIFIER = LexicalVerifier()
 MEASURES = measures(VERIFIER)
 
 FERRY = "The MV Orrin carries 214 passengers. She was launched at Tollan yard in 1987."

@@ -7,11 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rag.claims import FEATURES, features
-from rag.grounding import Grounding
+from rag.grounding import LABELS, Grounding, verify_any
 from rag.types import Passage
-from rag.verifier import LABELS, Verifier, load_weights
+from rag.verifier import LexicalVerifier, load_weights
 
-VERIFIER = Verifier()
+VERIFIER = LexicalVerifier()
 
 
 @pytest.mark.parametrize(
@@ -63,16 +63,15 @@ def test_the_right_sentence_of_a_long_text_is_found() -> None:
 
 
 def test_headings_say_what_a_passage_is_about() -> None:
-    assert VERIFIER.verify_any(
-        "The MV Pip carries 60 passengers.", [passage("Capacity: 60 passengers", "MV Pip")]
-    ).label == ("supported")
+    headed = passage("Capacity: 60 passengers", "MV Pip")
+    assert verify_any(VERIFIER, "The MV Pip carries 60 passengers.", [headed])[0].label == "supported"
 
 
 def test_two_passages_may_support_together_and_none_supports_nothing() -> None:
     claim = "The MV Pip carries 60 passengers and Marit Solheim is the chief engineer."
     both = [passage("The MV Pip carries 60 passengers."), passage("Marit Solheim is the chief engineer.")]
-    assert VERIFIER.verify_any(claim, both).label == "supported"
-    assert VERIFIER.verify_any(claim, []).label == "not_enough"
+    assert verify_any(VERIFIER, claim, both)[0].label == "supported"
+    assert verify_any(VERIFIER, claim, [])[0].label == "not_enough"
 
 
 def test_what_was_measured_is_shipped_with_the_weights() -> None:

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from rag.citations import AnswerWriter
 from rag.types import Passage
-from rag.verifier import Verifier
+from rag.verifier import LexicalVerifier
 
 TEXTS = (
     "The chief engineer is Marit Solheim. She joined in 2004.",
@@ -25,7 +25,7 @@ PASSAGES = tuple(
     )
     for number, text in enumerate(TEXTS, start=1)
 )
-VERIFIER = Verifier()
+VERIFIER = LexicalVerifier()
 
 
 def written(text: str, size: int = 3) -> AnswerWriter:

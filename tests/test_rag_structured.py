@@ -26,7 +26,7 @@ from rag.models import find_model
 from rag.schemas import check_schema, load_schema, outline, read_json, validation_error
 from rag.structured import NOTHING_FOUND, check_answer_schema, cite_leaves
 from rag.types import Conversation, Passage, Sampling
-from rag.verifier import Verifier
+from rag.verifier import LexicalVerifier
 
 TEXT = {"type": "string"}
 CREW = {
@@ -70,8 +70,8 @@ PASSAGES = (
 
 
 @pytest.fixture(scope="module")
-def verifier() -> Verifier:
-    return Verifier()
+def verifier() -> LexicalVerifier:
+    return LexicalVerifier()
 
 
 # --- which schemas can be used
@@ -303,7 +303,7 @@ def test_a_text_finds_itself_and_offsets_hold(before: str, text: str, after: str
         assert list(EvenedText(whole).find(text))
 
 
-def test_every_value_is_cited_and_what_is_invented_goes(verifier: Verifier) -> None:
+def test_every_value_is_cited_and_what_is_invented_goes(verifier: LexicalVerifier) -> None:
     written = {
         "engineer": "marit solheim",
         "joined": 2004,
@@ -329,7 +329,7 @@ def test_every_value_is_cited_and_what_is_invented_goes(verifier: Verifier) -> N
     assert not validation_error(checked.data, check_schema(CREW))
 
 
-def test_what_may_be_null_becomes_null_and_what_may_not_ends_the_answer(verifier: Verifier) -> None:
+def test_what_may_be_null_becomes_null_and_what_may_not_ends_the_answer(verifier: LexicalVerifier) -> None:
     loose = check_schema(CREW)
     checked = cite_leaves({"engineer": "Marit Solheim", "joined": 1999}, loose, PASSAGES, QUESTION, verifier)
     assert checked.data == {"engineer": "Marit Solheim", "joined": None}
@@ -347,19 +347,21 @@ def test_what_may_be_null_becomes_null_and_what_may_not_ends_the_answer(verifier
     "written",
     [{"engineer": "Bob Tree", "joined": 1999}, {"engineer": None, "joined": None}, {"engineer": "", "joined": None}],
 )
-def test_an_answer_without_any_value_of_the_passages_is_none(written: dict[str, Any], verifier: Verifier) -> None:
+def test_an_answer_without_any_value_of_the_passages_is_none(
+    written: dict[str, Any], verifier: LexicalVerifier
+) -> None:
     checked = cite_leaves(written, check_schema(CREW), PASSAGES, QUESTION, verifier)
     assert (checked.data, checked.citations, checked.why) == (None, (), NOTHING_FOUND)
 
 
-def test_a_number_that_stands_somewhere_else_is_not_found(verifier: Verifier) -> None:
+def test_a_number_that_stands_somewhere_else_is_not_found(verifier: LexicalVerifier) -> None:
     schema = check_schema({"type": "object", "properties": {"captains": {"type": "integer"}}, "required": ["captains"]})
     assert cite_leaves({"captains": 12}, schema, PASSAGES, "How many captains are there?", verifier).data is None
     found = cite_leaves({"captains": 12}, schema, PASSAGES, "How many buoys mark the way?", verifier)
     assert found.citations[0].quote == "Twelve buoys, type HM-7, mark the way."
 
 
-def test_the_occurrence_nearest_to_the_question_is_cited(verifier: Verifier) -> None:
+def test_the_occurrence_nearest_to_the_question_is_cited(verifier: LexicalVerifier) -> None:
     texts = ("The lounge has 60 seats.", "The tea costs 60 cents.", "The MV Pip carries 60 passengers.")
     passages = [passage(number, text) for number, text in enumerate(texts, start=1)]
     schema = check_schema({"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]})
@@ -367,7 +369,7 @@ def test_the_occurrence_nearest_to_the_question_is_cited(verifier: Verifier) -> 
     assert citation.number == 3
 
 
-def test_sentences_are_judged_like_an_answer_in_prose(verifier: Verifier) -> None:
+def test_sentences_are_judged_like_an_answer_in_prose(verifier: LexicalVerifier) -> None:
     schema = check_schema({"type": "object", "properties": {"answer": TEXT}, "required": ["answer"]})
     for said, stands in [
         ("The chief engineer of the company is Marit Solheim.", True),
@@ -440,7 +442,9 @@ def model() -> Any:
         {"type": "object", "properties": {"id": {"type": "string", "pattern": PATTERNS[0]}}, "required": ["id"]},
     ],
 )
-def test_the_packaged_model_keeps_to_the_schema(model: LlamaModel, schema: dict[str, Any], verifier: Verifier) -> None:
+def test_the_packaged_model_keeps_to_the_schema(
+    model: LlamaModel, schema: dict[str, Any], verifier: LexicalVerifier
+) -> None:
     normal = check_schema(schema)
     _, text = ask_json(model, QUESTION, normal)
     data = read_json(text, normal, finished=model.finished)
