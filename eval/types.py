@@ -9,7 +9,7 @@ from typing import Literal
 from rag.grounding import Label
 from rag.types import History, Passage
 
-UNANSWERABLE = frozenset({"near_miss", "far_ood", "unanswerable"})
+UNANSWERABLE = frozenset({"near_miss", "far_ood", "unanswerable", "gold_removed", "entity_swapped"})
 """Kinds that the documents hold no answer to, whatever else a case says."""
 
 
