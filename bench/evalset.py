@@ -6,13 +6,13 @@ A corpus line has `id` and `text`; a question line `question`, `kind`, `cluster`
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from eval.loaders import write_corpus
 from ingest.embed import open_embedder
 from ingest.index import EdgeIndex, open_index
 from ingest.pipeline import ingest
@@ -28,15 +28,11 @@ def rows(file: Path) -> list[dict[str, Any]]:
 
 @contextmanager
 def indexed(corpus: Path) -> Iterator[tuple[EdgeIndex, Retriever]]:
-    """A temporary index with one Markdown document a line of the corpus."""
+    """A temporary index with one document a line of the corpus, named as gold documents are."""
     embedder = open_embedder()
     with TemporaryDirectory() as folder:
         documents = Path(folder, "documents")
-        documents.mkdir()
-        for row in rows(corpus):
-            head = f"# {row['title']}\n\n" if row.get("title") else ""
-            name = re.sub(r"[^\w#]", "_", row["id"])
-            (documents / f"{name}.md").write_text(head + row["text"], encoding="utf-8")
+        write_corpus(corpus, documents)
         with open_index(f"{folder}/index", embedder, create=True) as index:
             ingest([documents], index, embedder)
             yield index, Retriever(index, embedder)

@@ -1,4 +1,4 @@
-"""Fit and measure the claim verifier: python bench/fit_verifier.py CLAIMS.jsonl [--write] (needs
+"""Fit and measure a claim verifier: python bench/fit_verifier.py CLAIMS.jsonl [--verifier alignment] [--write] (needs
 scikit-learn).
 
 CLAIMS.jsonl has ``{"claim", "evidence", "label", "cluster"}`` a line. All figures are out of fold: five folds
@@ -16,6 +16,7 @@ import platform
 import re
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -24,12 +25,16 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score, recall_score, roc_auc_score
 from sklearn.model_selection import StratifiedGroupKFold
 
+from rag.alignment import ALIGNMENT_FEATURES, AlignmentVerifier
 from rag.claims import FEATURES, features
 from rag.grounding import LABELS, Grounding
+from rag.roles import turned
+from rag.verifier import Weights
 
 ALTERED_WEIGHT = 0.2
 SHUFFLES = 5
-TARGET = Path(__file__).parent.parent / "rag" / "data" / "verifier.json"
+DATA = Path(__file__).parent.parent / "rag" / "data"
+TARGETS = {"lexical": DATA / "verifier.json", "alignment": DATA / "alignment.json"}
 
 
 def altered(claim: str) -> list[str]:
@@ -52,12 +57,20 @@ def fit(rows: np.ndarray, labels: np.ndarray, copies: np.ndarray) -> LogisticReg
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("claims", type=Path)
-    parser.add_argument("--write", action="store_true", help=f"write {TARGET.name}")
+    parser.add_argument("--verifier", choices=TARGETS, default="lexical")
+    parser.add_argument("--write", action="store_true", help="write the weights into rag/data")
     args = parser.parse_args()
     claims = [json.loads(line) for line in args.claims.read_text(encoding="utf-8").splitlines()]
     grounding = Grounding()
+    measure = partial(features, grounding)
+    names = FEATURES
+    if args.verifier == "alignment":
+        blank = Weights(matrix=np.zeros((len(ALIGNMENT_FEATURES), 3)), intercept=np.zeros(3), measured={})
+        measure, names = AlignmentVerifier(weights=blank).features, ALIGNMENT_FEATURES
     began = time.perf_counter()
-    rows = np.array([features(grounding, claim["claim"], claim["evidence"]) for claim in claims])
+    pairs = [(claim["claim"], claim["evidence"]) for claim in claims]
+    rows = np.array([measure(*pair) for pair in pairs])
+    turned_ = np.array([turned(grounding, *pair) for pair in pairs])
     pair_ms = 1000 * (time.perf_counter() - began) / len(claims)
     labels = np.array([claim["label"] for claim in claims])
     clusters = np.array([claim["cluster"] for claim in claims])
@@ -66,9 +79,9 @@ def main() -> None:
         if claim["label"] == "supported":
             for text in altered(claim["claim"]):
                 origin.append(at)
-                copies.append(features(grounding, text, claim["evidence"]))
+                copies.append(measure(text, claim["evidence"]))
     origins, copied = np.array(origin), np.array(copies)
-    figures = out_of_fold(rows, labels, clusters, origins, copied)
+    figures = out_of_fold(rows, turned_, labels, clusters, origins, copied)
     versions = f"Python {platform.python_version()}, scikit-learn {sklearn.__version__}"
     print(f"machine   {platform.machine()}, {platform.system()}, {versions}")
     digest = hashlib.sha256(args.claims.read_bytes()).hexdigest()
@@ -80,11 +93,17 @@ def main() -> None:
     if args.write:
         model = fit(rows, labels, copied)
         place = [list(model.classes_).index(label) for label in LABELS]
-        write(model.coef_[place].T, model.intercept_[place], figures, f"{len(claims)} claims, sha256 {digest}")
+        data = f"{len(claims)} claims, sha256 {digest}"
+        write(args.verifier, names, model.coef_[place].T, model.intercept_[place], figures, data)
 
 
 def out_of_fold(
-    rows: np.ndarray, labels: np.ndarray, clusters: np.ndarray, origins: np.ndarray, copies: np.ndarray
+    rows: np.ndarray,
+    turned: np.ndarray,
+    labels: np.ndarray,
+    clusters: np.ndarray,
+    origins: np.ndarray,
+    copies: np.ndarray,
 ) -> dict[str, float]:
     """Means over the shuffles of what the fitted models did on the clusters that they had not seen."""
     supported = labels == "supported"
@@ -97,10 +116,10 @@ def out_of_fold(
             model = fit(rows[train], labels[train], copies[learnt])
             column = list(model.classes_).index("supported")
             shares = model.predict_proba(rows[test])
-            chance[test] = shares[:, column]
+            chance[test] = shares[:, column] * np.where(turned[test], 0.49, 1.0)
             others = [at for at in range(3) if at != column]
             rest = model.classes_[others][shares[:, others].argmax(axis=1)]
-            chosen[test] = np.where(shares[:, column] >= 0.5, "supported", rest)
+            chosen[test] = np.where(chance[test] >= 0.5, "supported", rest)
             caught[~learnt] = model.predict_proba(copies[~learnt])[:, column] < 0.5
         for name, value in {
             "balanced_accuracy": balanced_accuracy_score(supported, chance >= 0.5),
@@ -112,20 +131,26 @@ def out_of_fold(
     return {name: float(np.mean(values)) for name, values in found.items()}
 
 
-def write(matrix: np.ndarray, intercept: np.ndarray, figures: dict[str, float], data: str) -> None:
-    """The file that rag.verifier reads."""
+def write(
+    verifier: str,
+    names: tuple[str, ...],
+    matrix: np.ndarray,
+    intercept: np.ndarray,
+    figures: dict[str, float],
+    data: str,
+) -> None:
+    """The file that the verifier reads."""
     content = {
-        "about": "Weights of rag/verifier.py by bench/fit_verifier.py; measured on clusters not fitted on.",
+        "about": f"Weights of the {verifier} verifier by bench/fit_verifier.py; measured on clusters not fitted on.",
         "data": f"{data} (labelled pairs of VitaminC, Schuster et al. 2021; not part of this project)",
         "measured": {name: round(value, 4) for name, value in figures.items()},
         "intercept": dict(zip(LABELS, np.round(intercept, 4).tolist(), strict=True)),
         "weights": {
             name: dict(zip(LABELS, row, strict=True))
-            for name, row in zip(FEATURES, np.round(matrix, 4).tolist(), strict=True)
+            for name, row in zip(names, np.round(matrix, 4).tolist(), strict=True)
         },
     }
-    TARGET.parent.mkdir(exist_ok=True)
-    TARGET.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    TARGETS[verifier].write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -5,27 +5,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from eval.markers import MARKER, numbers_in, plain
+from eval.refusals import says_nothing, says_refusal
 from eval.types import Record
-from prompts.wording import load_wording
 from rag.grounding import Grounding, sentence_spans
 from rag.types import Passage
 
-_MARKER = re.compile(r"\[\s*(\d+(?:\s*[,;]\s*\d+)*)\s*\]")
-_LEADING = re.compile(rf"(?:{_MARKER.pattern}[\s.]*)+")
-_THEM = r"(?:documents?|passages?|context|text|sources?|information|excerpts?|material)"
-_REFUSALS = re.compile(
-    r"i (?:do not|don't|cannot|can't|can not) (?:know|answer|find|say|tell|determine)"
-    r"|i (?:do not|don't) have (?:any |enough |that )?information"
-    r"|i(?:'m| am) (?:not sure|unable to|not able to|sorry)"
-    rf"|{_THEM}(?: \w+){{0,4}} (?:do|does|did)(?: not|n't) "
-    r"(?:say|mention|contain|state|provide|specify|give|include|answer|tell)"
-    r"|(?:is|are|was|were)(?: not|n't) "
-    r"(?:mentioned|stated|given|provided|specified|contained|found|answered)"
-    rf"(?: \w+){{0,3}} {_THEM}"
-    rf"|(?:there is |there's )?no (?:information|mention|answer)(?: \w+){{0,8}} {_THEM}"
-    r"|(?:this|the|your) question cannot be answered",
-    re.IGNORECASE,
-)
+_LEADING = re.compile(rf"(?:{MARKER.pattern}[\s.]*)+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,31 +22,27 @@ class Claim:
     numbers: tuple[int, ...]
 
 
-def plain(text: str) -> str:
-    """An answer without citation markers."""
-    return re.sub(r"\s+([.,;!?])", r"\1", " ".join(_MARKER.sub(" ", text).split()))
-
-
 def is_refusal(record: Record) -> bool:
-    """Whether the system declined: ``refused`` where it says so, else by the wording.
+    """Whether the system declined: ``refused`` where it says so, else by the wording (:mod:`eval.refusals`).
 
-    By wording: the first sentence is the product's refusal sentence or a usual one ("I don't know", "the
-    documents do not say"), and nothing is cited after it. An answer with an error is no refusal, nor is an
-    empty one.
+    An answer with an error is no refusal, nor is an empty one: it is an answer that says nothing.
     """
     if record.error:
         return False
-    if record.refused is not None:
-        return record.refused
-    text = record.answer.replace("’", "'").strip()
-    if not text or _MARKER.search(text):
-        return False
-    start, end = sentence_spans(text)[0]
-    return text.startswith(load_wording().refusal) or bool(_REFUSALS.search(text[start:end]))
+    return says_refusal(record.answer) if record.refused is None else record.refused
+
+
+def is_disputed(record: Record) -> bool:
+    """Whether the system says that an answer is a refusal and its wording that it is none, or the other way.
+
+    The system's word counts in all metrics; reports list the disputed ones, for a person to look at.
+    """
+    return not record.error and record.refused is not None and record.refused != says_refusal(record.answer)
 
 
 def claims_of(text: str, grounding: Grounding) -> tuple[Claim, ...]:
-    """The sentences of an answer that can be true or false: with a content word or a number, and no refusal.
+    """The sentences of an answer that can be true or false: with a content word or a number, and neither a refusal nor
+    mere courtesy.
 
     A marker after the full stop belongs to the sentence before it.
     """
@@ -72,17 +54,13 @@ def claims_of(text: str, grounding: Grounding) -> tuple[Claim, ...]:
             piece = piece[leading.end() :]
         if piece.strip():
             pieces.append(piece)
-    found = (Claim(text=plain(piece), numbers=_numbers(piece)) for piece in pieces)
-    return tuple(
-        claim
-        for claim in found
-        if grounding.terms(claim.text) and not (_REFUSALS.search(claim.text.replace("’", "'")) and not claim.numbers)
-    )
+    found = (Claim(text=plain(piece), numbers=numbers_in(piece)) for piece in pieces)
+    return tuple(claim for claim in found if grounding.terms(claim.text) and not says_nothing(claim.text))
 
 
 def cited_numbers(record: Record) -> tuple[int, ...]:
     """Every number that an answer cites, in its text or in its list of citations, each once."""
-    return tuple(dict.fromkeys((*_numbers(record.answer), *(cited.number for cited in record.citations))))
+    return tuple(dict.fromkeys((*numbers_in(record.answer), *(cited.number for cited in record.citations))))
 
 
 def resolves(record: Record, number: int) -> bool:
@@ -98,8 +76,3 @@ def resolves(record: Record, number: int) -> bool:
 def passages_of(record: Record) -> dict[int, Passage]:
     """The passages that were sent, by number."""
     return {passage.number: passage for passage in record.passages}
-
-
-def _numbers(text: str) -> tuple[int, ...]:
-    found = (int(number) for match in _MARKER.finditer(text) for number in re.findall(r"\d+", match[1]))
-    return tuple(dict.fromkeys(found))

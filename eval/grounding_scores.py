@@ -1,68 +1,114 @@
 """Metrics of the answer against the passages: groundedness, and citations after ALCE.
 
-All of them judge sentences with a :class:`rag.grounding.Verifier`, so they are worth no more than it is: its
-balanced accuracy is printed beside them. ALCE is Gao et al. 2023, "Enabling Large Language Models to Generate
-Text with Citations", section 3; its judge is an NLI model, ours is the verifier.
+All but citation validity are functions of the judged claims (:func:`eval.judged.judge_claims`), so they are worth no
+more than the verifier is: its balanced accuracy is printed beside them. A refusal claims nothing: they do not apply to
+it, and are never zero for it. ALCE is Gao et al. 2023, "Enabling Large Language Models to Generate Text with
+Citations", section 3; its judge is an NLI model, ours is the verifier.
 """
 
 from __future__ import annotations
 
-from eval.claims import Claim, cited_numbers, claims_of, is_refusal, passages_of, resolves
-from eval.types import Case, Record, Score
-from rag.grounding import Grounding, Verifier, verify_any
+from collections.abc import Sequence
+
+from eval.claims import cited_numbers, is_refusal, passages_of, resolves
+from eval.types import JudgedClaim, Record, Score
+
+Claims = Sequence[JudgedClaim]
 
 
-def groundedness(case: Case, record: Record, verifier: Verifier) -> Score:
-    """Claims that some passage sent supports / claims. A refusal claims nothing: not applicable, never zero.
+def groundedness(record: Record, claims: Claims) -> Score:
+    """Claims that the passages sent support / claims.
 
-    After "faithfulness" (Es et al. 2023, RAGAS): |supported statements| / |statements|.
+    From 0 to 1. After "faithfulness" (Es et al. 2023, RAGAS): |supported statements| / |statements|. Not applicable to
+    a refusal or an answer without a claim.
     """
-    del case
-    return _grounded("groundedness", record, verifier, strict=False)
+    if not claims:
+        return _nothing("groundedness", record)
+    return Score(name="groundedness", value=1 - len(_doubted(claims)) / len(claims), why=_support(claims))
 
 
-def groundedness_strict(case: Case, record: Record, verifier: Verifier) -> Score:
-    """1 if every claim is supported by some passage sent, else 0; not applicable to a refusal."""
-    del case
-    return _grounded("groundedness_strict", record, verifier, strict=True)
+def groundedness_strict(record: Record, claims: Claims) -> Score:
+    """1 if the passages sent support every claim, else 0.
+
+    0 or 1. As "attributable to identified sources" (Rashkin et al. 2023) is judged: one sentence too much fails the
+    answer. Not applicable to a refusal or an answer without a claim.
+    """
+    if not claims:
+        return _nothing("groundedness_strict", record)
+    return Score(name="groundedness_strict", value=float(not _doubted(claims)), why=_support(claims))
 
 
-def citation_recall(case: Case, record: Record, verifier: Verifier) -> Score:
-    """Claims that what they cite supports / claims (ALCE, citation recall); a claim that cites nothing counts
-    0."""
-    del case
-    claims = _claims(record, verifier)
+def groundedness_min(record: Record, claims: Claims) -> Score:
+    """How likely it is that the worst claim is supported.
+
+    min over claims of max over passages of p_supported, from 0 to 1: an answer is as good as its weakest sentence.
+    After SummaC-ZS (Laban et al. 2022), with the minimum for the mean over sentences. p_supported is the verifier's;
+    unless that is calibrated, only the order of the values means something. Not applicable to a refusal or an answer
+    without a claim.
+    """
+    if not claims:
+        return _nothing("groundedness_min", record)
+    worst = min(claims, key=lambda claim: claim.p_supported)
+    return Score(name="groundedness_min", value=worst.p_supported, why=f"the worst claim: {worst.text}")
+
+
+def unsupported_answer_rate(record: Record, claims: Claims) -> Score:
+    """Of all cases, those answered with a claim that the passages sent do not support.
+
+    0 or 1, lower is better; 0 for a refusal and for an answer without a claim. Coverage times selective risk (El-Yaniv
+    & Wiener 2010, "On the Foundations of Noise-free Selective Classification"): how many of those who ask are told
+    something unsupported. Of the answers alone it would be 1 - groundedness_strict, which is there already. It applies
+    to every case; read it beside over_refusal, since refusing all has 0.
+    """
+    if not claims:
+        why = "refused" if is_refusal(record) else "the answer makes no claim"
+        return Score(name="unsupported_answer_rate", value=0.0, why=why)
+    return Score(name="unsupported_answer_rate", value=float(bool(_doubted(claims))), why=_support(claims))
+
+
+def citation_recall(record: Record, claims: Claims) -> Score:
+    """Claims that what they cite supports / claims.
+
+    From 0 to 1; a claim that cites nothing, or only numbers that no passage has, counts 0 (ALCE, citation recall). Not
+    applicable to a refusal or an answer without a claim.
+    """
     if not claims:
         return _nothing("citation_recall", record)
-    supported = [_supported(claim, claim.numbers, record, verifier) for claim in claims]
+    supported = sum(claim.cited for claim in claims)
     return Score(
         name="citation_recall",
-        value=sum(supported) / len(claims),
-        why=f"{sum(supported)} of {len(claims)} claims are borne out by what they cite",
+        value=supported / len(claims),
+        why=f"{supported} of {len(claims)} claims are borne out by what they cite",
     )
 
 
-def citation_precision(case: Case, record: Record, verifier: Verifier) -> Score:
-    """Citations that are needed / citations (ALCE, citation precision).
+def citation_precision(record: Record, claims: Claims) -> Score:
+    """Citations that are needed / citations.
 
-    One counts when all that its sentence cites supports the sentence, and either it does so alone or the
-    others do not do so without it. A number that no passage has counts as wrong.
+    From 0 to 1. One is needed when all that its claim cites supports the claim, and either it does so alone or the
+    others do not do so without it (ALCE, citation precision). A number that no passage has counts as wrong, even where
+    no claim stands beside it. Not applicable to a refusal or an answer that cites nothing.
     """
-    del case
-    pairs = [(claim, number) for claim in _claims(record, verifier) for number in claim.numbers]
-    if not pairs:
-        return _nothing("citation_precision", record, "the answer cites nothing")
-    right = [_needed(claim, number, record, verifier) for claim, number in pairs]
+    sent = passages_of(record)
+    beside = {number for claim in claims for number in claim.numbers}
+    stray = [number for number in cited_numbers(record) if number not in sent and number not in beside]
+    total = sum(len(claim.numbers) for claim in claims) + len(stray)
+    if is_refusal(record) or not total:
+        return _nothing("citation_precision", record, "the answer cites nothing that is a claim's")
+    needed = sum(len(claim.needed) for claim in claims)
     return Score(
         name="citation_precision",
-        value=sum(right) / len(pairs),
-        why=f"{sum(right)} of {len(pairs)} citations support their sentence",
+        value=needed / total,
+        why=f"{needed} of {total} citations support their claim",
     )
 
 
-def citation_validity(case: Case, record: Record) -> Score:
-    """Cited numbers that name a passage sent (which holds the quote, where one is listed) / cited numbers."""
-    del case
+def citation_validity(record: Record) -> Score:
+    """Cited numbers that name a passage sent, which holds the quote where one is listed / cited numbers.
+
+    From 0 to 1; a number counts once. groundchat's own: what a machine can check of a citation without a verifier. Not
+    applicable to an answer that cites nothing.
+    """
     numbers = cited_numbers(record)
     if not numbers:
         return _nothing("citation_validity", record, "the answer cites nothing")
@@ -71,37 +117,14 @@ def citation_validity(case: Case, record: Record) -> Score:
     return Score(name="citation_validity", value=1 - len(wrong) / len(numbers), why=why)
 
 
-def _grounded(name: str, record: Record, verifier: Verifier, *, strict: bool) -> Score:
-    claims = _claims(record, verifier)
-    if not claims:
-        return _nothing(name, record)
-    doubted = [
-        claim.text for claim in claims if verify_any(verifier, claim.text, record.passages)[0].label != "supported"
-    ]
-    share = 1 - len(doubted) / len(claims)
-    return Score(
-        name=name,
-        value=float(not doubted) if strict else share,
-        why="not supported: " + " / ".join(doubted) if doubted else f"all {len(claims)} claims supported",
-    )
+def _doubted(claims: Claims) -> list[JudgedClaim]:
+    return [claim for claim in claims if claim.label != "supported"]
 
 
-def _claims(record: Record, verifier: Verifier) -> tuple[Claim, ...]:
-    return () if is_refusal(record) else claims_of(record.answer, Grounding())
+def _support(claims: Claims) -> str:
+    doubted = " / ".join(f"{claim.text} ({claim.label.replace('_', ' ')})" for claim in _doubted(claims))
+    return f"not supported: {doubted}" if doubted else f"all {len(claims)} claims supported"
 
 
 def _nothing(name: str, record: Record, why: str = "the answer makes no claim") -> Score:
     return Score(name=name, value=None, why="refused" if is_refusal(record) else why)
-
-
-def _supported(claim: Claim, numbers: tuple[int, ...], record: Record, verifier: Verifier) -> bool:
-    passages = passages_of(record)
-    cited = [passages[number] for number in numbers if number in passages]
-    return verify_any(verifier, claim.text, cited)[0].label == "supported"
-
-
-def _needed(claim: Claim, number: int, record: Record, verifier: Verifier) -> bool:
-    if number not in passages_of(record) or not _supported(claim, claim.numbers, record, verifier):
-        return False
-    others = tuple(other for other in claim.numbers if other != number)
-    return _supported(claim, (number,), record, verifier) or not _supported(claim, others, record, verifier)

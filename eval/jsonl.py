@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,13 @@ class Row:
             raise self.wrong(name, "a list of texts, none of them blank")
         return tuple(value)
 
+    def flag(self, name: str) -> bool:
+        """True or false; a missing one is False."""
+        value = self.data.get(name, False)
+        if not isinstance(value, bool):
+            raise self.wrong(name, "true or false")
+        return value
+
     def rows(self, name: str) -> tuple[Row, ...]:
         """A list of objects; a missing one is empty."""
         value = self.data.get(name, [])
@@ -78,20 +85,29 @@ def read_rows(path: Path) -> list[Row]:
 
     Raises :class:`InputError` when the file cannot be read, a line is no JSON object, or there is none.
     """
+    return list(iter_rows(path))
+
+
+def iter_rows(path: Path) -> Iterator[Row]:
+    """:func:`read_rows` one at a time, for files that are larger than memory should hold."""
+    none = True
     try:
-        # Not splitlines: a JSON text may hold U+2028 and the like as they are.
-        lines = path.read_text(encoding="utf-8").split("\n")
+        # Only a line feed ends a line: a JSON text may hold U+2028 and the like as they are.
+        with path.open(encoding="utf-8-sig", newline="\n") as lines:
+            for number, line in enumerate(lines, start=1):
+                if line.strip():
+                    none = False
+                    yield Row(where=f"{path}:{number}", data=_object(line, f"{path}:{number}"))
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise InputError(f"{path} cannot be read ({reason}): pass a JSONL file") from error
-    rows = [
-        Row(where=f"{path}:{number}", data=_object(line, f"{path}:{number}"))
-        for number, line in enumerate(lines, start=1)
-        if line.strip()
-    ]
-    if not rows:
+        raise unreadable(path, error, "pass a JSONL file") from error
+    if none:
         raise InputError(f"{path} is empty: it must have one JSON object a line")
-    return rows
+
+
+def unreadable(path: Path, error: OSError | ValueError, remedy: str) -> InputError:
+    """The error for a file that cannot be read as UTF-8 text; a ValueError means that it is not that."""
+    reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+    return InputError(f"{path} cannot be read ({reason}): {remedy}")
 
 
 def unique(rows: Iterable[Row]) -> dict[str, Row]:
@@ -108,7 +124,7 @@ def unique(rows: Iterable[Row]) -> dict[str, Row]:
 def _object(line: str, where: str) -> dict[str, Any]:
     try:
         value = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{where}: this is no JSON ({error}): write one object a line") from error
     if not isinstance(value, dict):
         raise InputError(f"{where}: this is no JSON object: write one object a line")

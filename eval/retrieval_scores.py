@@ -1,33 +1,26 @@
 """Retrieval metrics of one case: recall at 5, reciprocal rank at 10, nDCG at 10.
 
-What has to be found (the needs of a case):
-
-- with gold quotes, a passage that contains one of them, white space collapsed; wherever it stands, one is
-  enough. A case tagged ``multi-doc`` needs one such passage from each of its gold documents;
-- without gold quotes, a passage of each gold document.
-
-A passage is of a gold document when its source is that path, or ends with it, with or without the file
-extension. A passage is relevant when it meets a need. The ranking is ``retrieved`` where the record has it,
-else the passages in the order in which they were sent.
+What has to be found is in :mod:`eval.gold`. None of them applies to a case without gold quotes or documents, or to one
+that is to be refused. Where one thing has to be found they are those of trec_eval for binary relevance, with one
+difference: of several passages that hold the same evidence, only the first has a gain.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from pathlib import PurePosixPath
 
+from eval.gold import needs_of, ranking
 from eval.types import Case, Record, Score
-from rag.types import Passage
-
-Need = Callable[[Passage], bool]
 
 NO_GOLD = "the case has no gold quotes or documents"
 
 
 def recall_at_5(case: Case, record: Record) -> Score:
-    """Needs met by the first 5 passages / needs (Manning et al., Introduction to Information Retrieval,
-    8.3)."""
+    """Needs of the case that the first 5 passages meet / needs.
+
+    From 0 to 1. Manning, Raghavan & Schuetze 2008, Introduction to Information Retrieval, 8.3, with needs in the place
+    of relevant documents. Not applicable without gold.
+    """
     needs = needs_of(case)
     if not needs:
         return Score(name="recall_at_5", value=None, why=NO_GOLD)
@@ -36,7 +29,11 @@ def recall_at_5(case: Case, record: Record) -> Score:
 
 
 def mrr_at_10(case: Case, record: Record) -> Score:
-    """1 / rank of the first relevant passage among the first 10, else 0 (Voorhees 1999, TREC-8 QA)."""
+    """1 / rank of the first relevant passage among the first 10, else 0.
+
+    From 0 to 1; its mean over cases is the mean reciprocal rank (Voorhees 1999, TREC-8 question answering track). Not
+    applicable without gold.
+    """
     gains = _gains(case, record)
     if gains is None:
         return Score(name="mrr_at_10", value=None, why=NO_GOLD)
@@ -45,10 +42,12 @@ def mrr_at_10(case: Case, record: Record) -> Score:
 
 
 def ndcg_at_10(case: Case, record: Record) -> Score:
-    """DCG / ideal DCG over the first 10, gain / log2(rank + 1) (Jarvelin & Kekalainen 2002).
+    """DCG / ideal DCG over the first 10 passages, with gain / log2(rank + 1).
 
-    The gain of a passage is the number of needs that it is the first to meet, so that a second copy of the
-    same evidence adds nothing (Clarke et al. 2008, alpha = 1); the ideal ranking meets one need a rank.
+    From 0 to 1 (Jarvelin & Kekalainen 2002). The gain of a passage is the number of needs that it is the first to meet,
+    so that a second copy of the same evidence adds nothing: alpha-nDCG (Clarke et al. 2008) with alpha = 1. The ideal
+    ranking meets one need a rank; one that does better, by a passage that meets two, has 1. Not applicable without
+    gold.
     """
     gains = _gains(case, record)
     if gains is None:
@@ -56,23 +55,6 @@ def ndcg_at_10(case: Case, record: Record) -> Score:
     gained = sum(gain / math.log2(rank + 1) for rank, gain in enumerate(gains, start=1))
     ideal = sum(1 / math.log2(rank + 1) for rank in range(1, min(10, len(needs_of(case))) + 1))
     return Score(name="ndcg_at_10", value=min(1.0, gained / ideal), why=f"gains {gains}")
-
-
-def needs_of(case: Case) -> tuple[Need, ...]:
-    """What has to be found for a case; empty when the case does not say, or is to be refused."""
-    if case.answerable is False:
-        return ()
-    if not case.gold_quotes:
-        return tuple(_of(document) for document in case.gold_docs)
-    quoted = _quoting(case.gold_quotes)
-    if "multi-doc" in case.tags:
-        return tuple(_both(quoted, _of(document)) for document in case.gold_docs)
-    return (quoted,)
-
-
-def ranking(record: Record) -> Sequence[Passage]:
-    """The passages as they were ranked, best first."""
-    return record.passages if record.retrieved is None else record.retrieved
 
 
 def _gains(case: Case, record: Record) -> list[int] | None:
@@ -85,20 +67,3 @@ def _gains(case: Case, record: Record) -> list[int] | None:
         left = [need for need in left if need not in met]
         gains.append(len(met))
     return gains
-
-
-def _quoting(quotes: Sequence[str]) -> Need:
-    wanted = [" ".join(quote.split()) for quote in quotes]
-    return lambda passage: any(quote in " ".join(passage.text.split()) for quote in wanted)
-
-
-def _of(document: str) -> Need:
-    def need(passage: Passage) -> bool:
-        path = PurePosixPath(passage.source)
-        return any(name == document or name.endswith(f"/{document}") for name in (str(path), str(path.with_suffix(""))))
-
-    return lambda passage: bool(passage.source) and need(passage)
-
-
-def _both(one: Need, other: Need) -> Need:
-    return lambda passage: one(passage) and other(passage)

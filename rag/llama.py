@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import codecs
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from prompts.formats import choose_format
 from prompts.types import Prompt
@@ -63,7 +65,6 @@ class LlamaModel:
                 f"pass --context-window {trained}"
             )
         self.context_window = context_window
-        self.trained_window = trained
         self.format = choose_format(
             prompt_format,
             model_name=f"{file.name} {metadata.get('general.name', '')}".strip(),
@@ -123,6 +124,29 @@ class LlamaModel:
         self.finished |= stops.found
         if rest := stops.finish(decoder.decode(b"", final=True)):
             yield rest
+
+    def choose(self, token_ids: Sequence[int], choices: Sequence[Sequence[str]], keep: int | None) -> tuple[float, ...]:
+        """Log-probability (natural, at most 0) that the answer to a prompt begins with each choice, as far as the model
+        keeps to the choices: their probabilities add up to 1.
+
+        A choice is the ways to write one word; its first tokens count. ``keep``: see :func:`rag.engine.next_logits`.
+        Raises :class:`ModelError` when the prompt exceeds the window, or two choices begin with the same token.
+        """
+        if len(token_ids) >= self.context_window:
+            raise ModelError(f"{len(token_ids)} prompt tokens exceed the context window of {self.context_window}")
+        firsts = [
+            {self._llama.tokenize(text.encode(), add_bos=False, special=False)[0] for text in texts}
+            for texts in choices
+        ]
+        if len(set().union(*firsts)) < sum(map(len, firsts)):
+            raise ModelError(f"{self.name} begins the words {choices} with the same token: use another model as judge")
+        try:
+            scores = engine.next_logits(self._llama, token_ids, keep)
+        except RuntimeError as error:
+            raise ModelError(f"llama.cpp failed while judging ({error}): try a smaller model") from error
+        totals = [float(np.logaddexp.reduce(scores[sorted(first)].astype(np.float64))) for first in firsts]
+        whole = float(np.logaddexp.reduce(totals))
+        return tuple(total - whole for total in totals)
 
     def _tokens(self, given: list[int], sampling: Sampling) -> Any:
         self._llama.evaluated = 0

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from prompts.wording import Wording
 from rag.citations import AnswerWriter
 from rag.context import Context
+from rag.grounding import Grounding, Verifier
 from rag.model import ChatModel
 from rag.quotes import Similarity, closest_quote
 from rag.retriever import Retrieval
@@ -19,7 +20,6 @@ from rag.schemas import Schema, read_json
 from rag.settings import Settings
 from rag.structured import cite_leaves
 from rag.types import Answer, Citation, Conversation, Passage, Sampling, StopReason, Timings, ToolCall, Turn, Usage
-from rag.verifier import LexicalVerifier
 
 OFF_DOCUMENTS = "nothing in the documents comes close to this question"
 MODEL_REFUSED = "the model found no answer in the passages"
@@ -59,12 +59,19 @@ class Replies:
     """Streams the answers to prompts, each piece as soon as it has been checked."""
 
     def __init__(
-        self, model: ChatModel, settings: Settings, wording: Wording, verifier: LexicalVerifier, similarity: Similarity
+        self,
+        model: ChatModel,
+        settings: Settings,
+        wording: Wording,
+        verifier: Verifier,
+        grounding: Grounding,
+        similarity: Similarity,
     ) -> None:
         self._model = model
         self._settings = settings
         self._refusal = wording.refusal
         self._verifier = verifier
+        self._grounding = grounding
         self._similarity = similarity
 
     def refuse(
@@ -76,7 +83,7 @@ class Replies:
 
     def text(self, asked: Asked, context: Context) -> Generator[str | Answer]:
         """Sentence by sentence, those that a source supports."""
-        writer = AnswerWriter(asked.sources(context), self._verifier)
+        writer = AnswerWriter(asked.sources(context), self._verifier, self._grounding)
         raw = ""
         first_token_ms: float | None = None
         with closing(self._model.stream(context.prompt, self._sampling())) as pieces:
@@ -109,7 +116,8 @@ class Replies:
                     first_token_ms = asked.since()
                 raw += piece
         data = read_json(raw, schema, finished=self._model.finished)
-        checked = cite_leaves(data, schema, asked.sources(context), asked.standalone, self._verifier)
+        sources = asked.sources(context)
+        checked = cite_leaves(data, schema, sources, asked.standalone, self._verifier, self._grounding)
         if checked.data is None:
             yield from self.refuse(asked, checked.why, context, first_token_ms)
             return
@@ -128,7 +136,7 @@ class Replies:
             quote = closest_quote(
                 asked.standalone,
                 asked.sources(context),
-                self._verifier.grounding,
+                self._grounding,
                 self._similarity,
                 said="\n".join(turn.answer for turn in asked.conversation.turns),
             )

@@ -29,7 +29,8 @@ class Settings:
     ``min_relevance``: a question whose retrieval is below it is refused without asking the model (0 to 1).
     ``threads``: 0 means one a core. ``gpu_layers``: -1 means all that the build can offload. ``batch_tokens``: prompt
     tokens that are read at a time, 0 for what suits the processor. ``stop``: a text at which an answer ends; empty for
-    none. ``sessions``: the folder in which conversations are kept. The samplers from ``top_k`` on are described at
+    none. ``sessions``: the folder in which conversations are kept. ``verifier``: who says whether a passage supports a
+    sentence, as :func:`rag.verifiers.open_verifier` reads it. The samplers from ``top_k`` on are described at
     :class:`rag.types.Sampling`.
     """
 
@@ -56,6 +57,7 @@ class Settings:
     stop: str = ""
     batch_tokens: int = 0
     flash_attention: FlashAttention = "auto"
+    verifier: str = "lexical"
 
     def __post_init__(self) -> None:
         _range("k", self.k, 1, 100)

@@ -16,11 +16,10 @@ from typing import Any
 
 from rag.citations import SHOWN
 from rag.errors import SettingsError
-from rag.grounding import Grounding, sentence_spans
+from rag.grounding import Grounding, Verifier, sentence_spans
 from rag.lookup import EvenedText
 from rag.schemas import Schema, check_schema, validation_error
 from rag.types import Citation, Passage
-from rag.verifier import LexicalVerifier
 
 NOTHING_FOUND = "no value of the model's JSON stands in a passage"
 NO_WAY_OUT = "no passage has {}, and the schema lets it be neither null nor left out"
@@ -84,7 +83,12 @@ def _quotable(schema: Schema) -> bool:
 
 
 def cite_leaves(
-    data: Any, schema: Schema, passages: Sequence[Passage], question: str, verifier: LexicalVerifier
+    data: Any,
+    schema: Schema,
+    passages: Sequence[Passage],
+    question: str,
+    verifier: Verifier,
+    grounding: Grounding,
 ) -> CheckedJson:
     """Look for every value of ``data``, which fits ``schema``, in the passages.
 
@@ -92,7 +96,7 @@ def cite_leaves(
     allows first. When it allows none of that, there is no answer (``data`` is None).
     """
     leaves = list(_leaves(data, schema))
-    finder = _Finder(passages, question, verifier)
+    finder = _Finder(passages, question, verifier, grounding)
     found = {leaf.path: finder.cite(leaf) for leaf in leaves if leaf.checked}
     unsupported = tuple(json_path(path) for path, citations in found.items() if not citations)
     unchecked = tuple(json_path(leaf.path) for leaf in leaves if not leaf.checked)
@@ -176,15 +180,16 @@ def _without(data: Any, path: Path, null: bool) -> Any:
 class _Finder:
     """Looks values up in passages."""
 
-    def __init__(self, passages: Sequence[Passage], question: str, verifier: LexicalVerifier) -> None:
+    def __init__(self, passages: Sequence[Passage], question: str, verifier: Verifier, grounding: Grounding) -> None:
         self._passages = [(passage, EvenedText(passage.text), sentence_spans(passage.text)) for passage in passages]
         self._question = question
         self._verifier = verifier
+        self._grounding = grounding
 
     def cite(self, leaf: _Leaf) -> tuple[Citation, ...]:
         """Where the value stands; empty when it does nowhere."""
         text = leaf.value if isinstance(leaf.value, str) else ""
-        grounding = self._verifier.grounding
+        grounding = self._grounding
         own = grounding.terms(text)
         wanted = grounding.terms(f"{self._question} {leaf.about}") - own
         places = list(self._find(leaf.value, wanted, grounding))
@@ -222,7 +227,7 @@ class _Finder:
             if support < SHOWN:
                 return ()
             passage = self._passages[-at][0]
-            near = self._verifier.grounding.closest(claim, passage.text)
+            near = self._grounding.closest(claim, passage.text)
             first, last = (near.start, near.end) if near.score else (0, len(passage.text))
             cited.append(passage.cite(first, last, "verified"))
         return tuple(cited)

@@ -2,15 +2,15 @@
 
 A softmax regression over the named features of :mod:`rag.claims`; its weights, and how it did on claims that
 it was not fitted on, stand in ``rag/data/verifier.json`` (made by ``bench/fit_verifier.py``). It compares
-words, numbers, names and negations. It does not understand: paraphrase without shared words looks unsupported
-to it, and swapped roles ("A beat B") look supported.
+words, numbers, names and negations, and sees most swapped names (:mod:`rag.roles`). It does not understand: paraphrase
+without shared words looks unsupported to it, and a wrong name that the text has elsewhere looks supported.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -19,14 +19,12 @@ from typing import Any
 import numpy as np
 
 from rag.claims import FEATURES, features
-from rag.grounding import LABELS, Grounding, Label, Verdict, sentence_spans
+from rag.grounding import LABELS, Grounding, Label, Verdict
+from rag.reading import PRONOUN, bare, near
+from rag.roles import turned
 
-_MARKER = re.compile(r"\s*\[\s*\d+(?:\s*[,;]\s*\d+)*\s*\]")
-_NUMBER = re.compile(r"\d+")
-_PRONOUN = re.compile(r"(?:He|She|It|They)\b")
 _SUBJECT = re.compile(r"^(?:(?:The|A|An) )?(?:[A-Z][\w.&'-]* )+(?=[a-z])")
-_READ_WHOLE = 80
-_WIDEST = 3
+_TURNED = 0.49
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +36,22 @@ class Weights:
     intercept: np.ndarray[Any, np.dtype[np.float64]]
     measured: Mapping[str, float]
 
+    def verdict(self, values: Sequence[float], evidence: str, *, turned: bool) -> Verdict:
+        """What the features say. ``turned``: names of the claim are swapped in the evidence.
+
+        That is a rule and no feature, because labelled claims of that kind are too rare to weigh it by: more than half
+        of the probability of support then goes to "contradicted", so that the claim does not pass.
+        """
+        logits = np.asarray(values) @ self.matrix + self.intercept
+        shares = np.exp(logits - logits.max())
+        supported, contradicted, not_enough = (shares / shares.sum()).tolist()
+        if turned:
+            supported, contradicted = _TURNED * supported, contradicted + (1 - _TURNED) * supported
+        label: Label = "contradicted" if contradicted >= not_enough else "not_enough"
+        return Verdict(
+            label="supported" if supported >= 0.5 else label, p_supported=float(supported), evidence=evidence
+        )
+
 
 class LexicalVerifier:
     """Judges claims by features (:class:`rag.grounding.Verifier`)."""
@@ -45,13 +59,13 @@ class LexicalVerifier:
     name = "lexical"
 
     def __init__(self, grounding: Grounding | None = None, weights: Weights | None = None) -> None:
-        self.grounding = grounding or Grounding()
-        self.weights = weights or load_weights()
+        self._grounding = grounding or Grounding()
+        self._weights = weights or load_weights("verifier.json", FEATURES)
 
     @property
     def measured(self) -> Mapping[str, float]:
         """Figures out of fold (``bench/fit_verifier.py``)."""
-        return self.weights.measured
+        return self._weights.measured
 
     def verify(self, claim: str, evidence: str, subject: str = "") -> Verdict:
         """Judge a claim by a text. Of a text of more than 80 words the closest one to three sentences count.
@@ -59,45 +73,28 @@ class LexicalVerifier:
         ``subject`` says what the text is about (its headings). A text that opens with a pronoun, without a
         subject, is taken to speak of what the claim speaks of: whom else it means cannot be known from it.
         """
-        claim = _MARKER.sub("", claim).strip()
-        near = evidence if len(evidence.split()) <= _READ_WHOLE else self._nearest(claim, evidence)
-        if subject:
-            near = f"{subject}: {near}"
-        elif pronoun := _PRONOUN.match(near):
-            claim = _SUBJECT.sub(f"{pronoun[0]} ", claim, count=1)
-        logits = np.asarray(features(self.grounding, claim, near)) @ self.weights.matrix + self.weights.intercept
-        shares = np.exp(logits - logits.max())
-        supported, contradicted, not_enough = (shares / shares.sum()).tolist()
-        label: Label = "contradicted" if contradicted >= not_enough else "not_enough"
-        return Verdict(label="supported" if supported >= 0.5 else label, p_supported=float(supported), evidence=near)
-
-    def _nearest(self, claim: str, text: str) -> str:
-        """The run of one to three sentences with most of the claim's terms and numbers; the shortest such."""
-        wanted, numbers = self.grounding.terms(claim), set(_NUMBER.findall(claim))
-
-        def shared(body: str) -> tuple[int, int]:
-            found = len(wanted & self.grounding.terms(body)) + len(numbers & set(_NUMBER.findall(body)))
-            return found, -len(body)
-
-        return max(_runs(text), key=shared, default=text)
+        asked, read = compared(self._grounding, claim, evidence, subject)
+        values = features(self._grounding, asked, read)
+        return self._weights.verdict(values, read, turned=turned(self._grounding, asked, read))
 
 
-def _runs(text: str) -> Iterator[str]:
-    """Runs of one to three sentences; one that would open with a pronoun begins a sentence earlier."""
-    spans = sentence_spans(text)
-    for first, (start, _) in enumerate(spans):
-        if first and _PRONOUN.match(text, start):
-            start = spans[first - 1][0]
-        for _, end in spans[first : first + _WIDEST]:
-            yield text[start:end]
+def compared(grounding: Grounding, claim: str, evidence: str, subject: str = "") -> tuple[str, str]:
+    """The claim and the text as their words are compared; see :meth:`LexicalVerifier.verify`."""
+    claim = bare(claim)
+    read = near(grounding, claim, evidence)
+    if subject:
+        read = f"{subject}: {read}"
+    elif pronoun := PRONOUN.match(read):
+        claim = _SUBJECT.sub(f"{pronoun[0]} ", claim, count=1)
+    return claim, read
 
 
 @cache
-def load_weights() -> Weights:
-    """The weights that are shipped."""
-    data = json.loads(resources.files("rag").joinpath("data/verifier.json").read_text(encoding="utf-8"))
+def load_weights(file: str, names: tuple[str, ...]) -> Weights:
+    """The shipped weights of a file of ``rag/data`` for features of these names."""
+    data = json.loads(resources.files("rag").joinpath("data", file).read_text(encoding="utf-8"))
     return Weights(
-        matrix=np.array([[data["weights"][name][label] for label in LABELS] for name in FEATURES]),
+        matrix=np.array([[data["weights"][name][label] for label in LABELS] for name in names]),
         intercept=np.array([data["intercept"][label] for label in LABELS]),
         measured=data["measured"],
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from eval.cases import read_cases, read_suite
+from eval.cases import case_json, read_cases, read_suite
 from eval.errors import GateError, InputError
 from eval.records import read_records
 
@@ -51,7 +51,8 @@ def test_history_becomes_messages(tmp_path: Path) -> None:
         ("", "is empty"),
         ("\n \n", "is empty"),
         ('{"id": "a", "question": "q"}\n{', ":2: this is no JSON"),
-        ("[1]", ":1: this is no JSON object"),
+        ("[1]", "is one JSON list"),
+        ("[1]\n[2]", ":1: this is no JSON object"),
         ('{"question": "q"}', "no 'id'"),
         ('{"id": "a"}', "no 'question'"),
         ('{"id": "a", "question": " "}', "'question' is"),
@@ -80,7 +81,7 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
 
 def test_the_same_id_in_two_files(tmp_path: Path) -> None:
     one = written(tmp_path, '{"id": "a", "question": "q"}')
-    with pytest.raises(InputError, match="earlier file"):
+    with pytest.raises(InputError, match="already: ids must be unique"):
         read_suite([one, one])
 
 
@@ -153,3 +154,79 @@ def test_answers_need_little(tmp_path: Path) -> None:
 def test_malformed_answers(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         read_records(written(tmp_path, text))
+
+
+def test_new_fields_are_read_and_written_back(tmp_path: Path) -> None:
+    row = {"id": "a", "question": "q?", "kind": "gold_removed", "hidden": ["the fare is 2"], "tags": ["derived"]}
+    (case,) = read_cases(written(tmp_path, json.dumps(row)))
+    assert (case.hidden, case.draft, case.answerable) == (("the fare is 2",), False, False)
+    assert case_json(case) == row
+    turns = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "yes?"}]
+    (case,) = read_cases(written(tmp_path, json.dumps({"id": "a", "question": "q", "history": turns})))
+    assert case_json(case)["history"] == turns
+
+
+def test_drafts_are_never_counted(tmp_path: Path) -> None:
+    rows = [{"id": str(number), "question": "q", "draft": number % 2 == 0} for number in range(5)]
+    file = written(tmp_path, "".join(json.dumps(row) + "\n" for row in rows))
+    found = read_suite([file])
+    assert ([case.id for case in found.cases], found.drafts) == (["1", "3"], 3)
+    assert read_cases(file) == found.cases
+    only = written(tmp_path, json.dumps(rows[0]), "drafts.jsonl")
+    for read in (lambda: read_suite([only]), lambda: read_cases(only)):
+        with pytest.raises(InputError, match=r"all 1 cases are drafts.*rag eval accept"):
+            read()
+
+
+def test_a_suite_folder_with_several_files_and_kinds(tmp_path: Path) -> None:
+    files = {}
+    for name, kind in (("one", "answerable"), ("two", "near_miss")):
+        rows = [{"id": f"{name}{number}", "question": "q", "kind": kind} for number in range(3)]
+        file = written(tmp_path, "".join(json.dumps(row) + "\n" for row in rows), f"{name}.jsonl")
+        files[file.name] = hashlib.sha256(file.read_bytes()).hexdigest()
+    table = "[files]\n" + "".join(f'"{name}" = "{digest}"\n' for name, digest in files.items())
+    written(tmp_path, f"stride = 2\n{table}", "suite.toml")
+    assert [case.id for case in read_suite([tmp_path]).cases] == ["one0", "one2", "two1"]
+    written(tmp_path, f'kinds = ["near_miss"]\n{table}', "suite.toml")
+    assert [case.id for case in read_suite([tmp_path]).cases] == ["two0", "two1", "two2"]
+    written(tmp_path, f'kinds = ["far_ood"]\n{table}', "suite.toml")
+    with pytest.raises(GateError, match="no case is of the kind 'far_ood': there are answerable, near_miss"):
+        read_suite([tmp_path])
+    written(tmp_path, table.replace(files["two.jsonl"], "0" * 64), "suite.toml")
+    with pytest.raises(GateError, match=f"set it to {files['two.jsonl']}"):
+        read_suite([tmp_path])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (f'cases = "cases.jsonl"\n[files]\n"cases.jsonl" = "{DIGEST}"', "in place of cases"),
+        ("files = []", "files must be a table"),
+        ("[files]", "files must be a table"),
+        (f'cases = "cases.jsonl"\nsha256 = "{DIGEST}"\nkinds = "answerable"', "kinds must be a list"),
+        (f'cases = "cases.jsonl"\nsha256 = "{DIGEST}"\nstride = 9\noffset = 8', "leave no case"),
+    ],
+)
+def test_a_suite_that_picks_wrongly(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(GateError, match=message):
+        read_suite([suite(tmp_path, text)])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"id": "a", "question": "q", "draft": "yes"}', "'draft' is"),
+        ('{"id": "a", "question": "q", "hidden": [""]}', "'hidden' is"),
+        ('{"id": "a", "question": "half \\ud800"}', "half a surrogate pair"),
+        ('{"id": "a", "question": "q", "answers": ["\\udfff"]}', "half a surrogate pair"),
+        ('{"id": "a", "question": ' + "[" * 100_000, "this is no JSON"),
+    ],
+)
+def test_bad_new_fields(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        read_suite([written(tmp_path, text)])
+
+
+def test_a_byte_order_mark_is_no_error(tmp_path: Path) -> None:
+    (case,) = read_cases(written(tmp_path, '\ufeff{"id": "a", "question": "q"}'))
+    assert case.id == "a"

@@ -3,7 +3,6 @@ named."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,127 +12,59 @@ import pytest
 from eval.aggregate import make_report
 from eval.cases import read_cases
 from eval.errors import GateError, InputError
-from eval.gate import Gate, check_gate, read_gate
+from eval.gate import Gate, check_baseline, check_gate, read_gate
+from eval.mutants import MUTANTS, PROMISES, Mutant, Records, always_refuse, fail_one, promised, quotable, quoting_system
 from eval.report import report_json, report_markdown
 from eval.scores import METRICS, score_cases
-from eval.types import Case, Record, Report
-from prompts.wording import load_wording
-from rag.types import Passage
-from rag.verifier import LexicalVerifier, load_weights
+from eval.types import Case, Report
+from rag.verifier import LexicalVerifier
 
 ROOT = Path(__file__).resolve().parent.parent
 VERIFIER = LexicalVerifier()
-ACCURACY = load_weights().measured["balanced_accuracy"]
-GATE = read_gate(ROOT / "data" / "eval" / "gate.toml", ACCURACY)
-REFUSAL = load_wording().refusal
-NOISE = "The harbour band plays on the pier when the weather is fine."
-
-Records = dict[str, Record]
+ACCURACY = VERIFIER.measured["balanced_accuracy"]
+GATE = promised(read_gate(ROOT / "data" / "eval" / "gate.toml", ACCURACY))
+CASES = tuple(filter(quotable, read_cases(ROOT / "data" / "eval" / "cases.jsonl")))
+GOOD = quoting_system(CASES)
 
 
-def passage(number: int, text: str, source: str) -> Passage:
-    return Passage(number=number, text=text, source=source, start=0, end=len(text), pages=(), headings=(), score=0.0)
+def reported(records: Records, cases: tuple[Case, ...] = CASES, verifier: str = "lexical") -> Report:
+    return make_report(score_cases(cases, records, VERIFIER), {"verifier": verifier})
 
 
-def good_record(case: Case) -> Record:
-    """Answers with a gold quote, cited, or refuses: what the harness must let pass."""
-    if not case.answerable:
-        return Record(id=case.id, answer=REFUSAL, refused=True, passages=(passage(1, NOISE, "band.txt"),))
-    quote = max(case.gold_quotes, key=len)
-    sent = (passage(1, f"{quote}.", case.gold_docs[0]), passage(2, NOISE, "band.txt"))
-    return Record(id=case.id, answer=f"{quote} [1].", refused=False, passages=sent)
+BASELINE = reported(GOOD)
 
 
-def plain_quote(case: Case) -> bool:
-    """Whether the case is to be refused, or answered with a sentence that has a number (not a table's
-    cell)."""
-    quote = max(case.gold_quotes, key=len, default="")
-    return not case.answerable or (
-        len(quote.split()) > 4 and bool(re.search(r"\d", quote)) and "multi-doc" not in case.tags
-    )
-
-
-CASES = tuple(case for case in read_cases(ROOT / "data" / "eval" / "cases.jsonl") if plain_quote(case))[::2]
-GOOD = {case.id: good_record(case) for case in CASES}
-
-
-def each(change: Callable[[Record], Record]) -> Records:
-    return {id_: change(record) for id_, record in GOOD.items()}
-
-
-def always_refuse() -> Records:
-    return each(lambda record: replace(record, answer=REFUSAL, refused=True))
-
-
-def always_answer() -> Records:
-    invented = "The mayor of Vardhamn, Bob Tree, paid 999 crowns for it in 1871 [1]."
-    return each(lambda record: replace(record, answer=invented, refused=False))
-
-
-def invent_citations() -> Records:
-    return each(lambda record: replace(record, answer=record.answer.replace("[1]", "[9]")))
-
-
-def copy_top_passage() -> Records:
-    return each(lambda record: replace(record, answer=f"{record.passages[0].text} [1]", refused=False))
-
-
-def shuffle_citations() -> Records:
-    return each(lambda record: replace(record, answer=record.answer.replace("[1]", "[2]")))
-
-
-def change_numbers() -> Records:
-    def other(match: re.Match[str]) -> str:
-        return str(3 * int(match[0]) + 7)
-
-    return each(lambda record: replace(record, answer=re.sub(r"(?<!\[)\d+", other, record.answer)))
-
-
-def lose_passages() -> Records:
-    return each(lambda record: replace(record, passages=record.passages[-1:]))
-
-
-def break_one() -> Records:
-    return GOOD | {CASES[0].id: Record(id=CASES[0].id, answer="", error="ModelError: out of memory")}
-
-
-def miss_one() -> Records:
-    return {id_: record for id_, record in GOOD.items() if id_ != CASES[-1].id}
-
-
-def reported(records: Records) -> Report:
-    return make_report(score_cases(CASES, records, VERIFIER), {})
-
-
-def failed(report: Report, gate: Gate = GATE) -> set[str]:
-    return {check.gate for check in check_gate(gate, report) if not check.passed}
+def failed(report: Report, gate: Gate = GATE, baseline: Report = BASELINE) -> set[str]:
+    return {check.gate for check in check_gate(gate, report, baseline) if not check.passed}
 
 
 def test_a_system_that_quotes_and_refuses_rightly_passes() -> None:
-    assert failed(reported(GOOD)) == set()
+    answered = sum(not record.refused for record in GOOD.values())
+    assert answered >= 40
+    assert len(GOOD) - answered >= 40
+    assert failed(BASELINE) == set()
+    assert all(BASELINE.metrics[name].n for name in PROMISES if name != "errors")
 
 
-@pytest.mark.parametrize(
-    ("mutant", "gates"),
-    [
-        (always_refuse, {"ceiling over_refusal", "floor groundedness", "floor citation_recall"}),
-        (always_answer, {"floor groundedness", "floor refusal_recall", "floor citation_precision"}),
-        (invent_citations, {"invariant citation_validity", "floor citation_precision"}),
-        (copy_top_passage, {"floor refusal_recall"}),
-        (shuffle_citations, {"floor citation_recall", "floor citation_precision"}),
-        (change_numbers, {"floor groundedness", "floor citation_precision"}),
-        (lose_passages, {"floor recall_at_5", "floor ndcg_at_10", "invariant citation_validity"}),
-        (break_one, {"invariant errors"}),
-        (miss_one, {"invariant errors"}),
-    ],
-)
-def test_every_mutant_fails_its_gates(mutant: Callable[[], Records], gates: set[str]) -> None:
-    assert gates <= failed(reported(mutant()))
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
+def test_every_mutant_fails_its_bounds(mutant: Mutant) -> None:
+    assert mutant.must_fail <= failed(reported(mutant.change(GOOD)))
+
+
+def test_a_mutant_spoils_answers_and_leaves_the_originals_alone() -> None:
+    before = dict(GOOD)
+    for mutant in MUTANTS:
+        assert dict(mutant.change(GOOD)) != before
+    assert before == GOOD
 
 
 def test_an_empty_run_cannot_be_judged() -> None:
     with pytest.raises(InputError, match="no cases"):
         score_cases([], {}, VERIFIER)
+    with pytest.raises(InputError, match="no cases"):
+        make_report([], {})
+    with pytest.raises(GateError, match="no cases"):
+        check_gate(GATE, replace(BASELINE, results=()), BASELINE)
 
 
 def written(folder: Path, text: str) -> Path:
@@ -157,6 +88,9 @@ def written(folder: Path, text: str) -> Path:
         ("[floors]\nf1 = nan", "must be a number"),
         ("[floors]\nf1 = 50", "from 0 to 1"),
         ("[invariants]\nerrors = -1", "from 0 to 1"),
+        ("[regressions]\nerrors = 0", "'errors', which is no metric"),
+        ("[regressions]\nf1 = -0.1", "from 0 to 1"),
+        ("[regressions]\nf1 = 1e999", "must be a number"),
     ],
 )
 def test_a_malformed_gate(tmp_path: Path, text: str, message: str) -> None:
@@ -169,24 +103,155 @@ def test_a_missing_gate(tmp_path: Path) -> None:
         read_gate(tmp_path / "none.toml", ACCURACY)
 
 
-def test_a_poor_verifier_may_not_gate(tmp_path: Path) -> None:
-    with pytest.raises(GateError, match=r"groundedness cannot gate.*0\.60"):
-        read_gate(written(tmp_path, "[floors]\ngroundedness = 0.5"), 0.60)
-    assert read_gate(written(tmp_path, "[floors]\nf1 = 0.5"), 0.60).floors == {"f1": 0.5}
+@pytest.mark.parametrize("text", ["[floors]\ngroundedness = 0.5", "[regressions]\ncitation_recall = 0.5"])
+def test_a_verifier_that_is_poor_or_was_never_measured_may_not_gate(tmp_path: Path, text: str) -> None:
+    file = written(tmp_path, text)
+    assert read_gate(file, 0.65)
+    with pytest.raises(GateError, match=r"cannot gate: the verifier's balanced accuracy is 0\.60.*--judge"):
+        read_gate(file, 0.60)
+    with pytest.raises(GateError, match=r"never measured.*rag eval verify CLAIMS --judge \.\.\. --save"):
+        read_gate(file, None)
+
+
+def test_what_no_verifier_judged_may_gate_without_one(tmp_path: Path) -> None:
+    file = written(tmp_path, "[floors]\nf1 = 0.5\n[invariants]\ncitation_validity = 1.0")
+    assert read_gate(file, None) == read_gate(file, 0.3)
+    assert read_gate(file, None).floors == {"f1": 0.5}
 
 
 def test_a_floor_fails_only_when_the_whole_interval_is_below() -> None:
-    report = reported(GOOD)
-    low, high = report.metrics["f1"].ci95 or (0.0, 0.0)
+    low, high = BASELINE.metrics["f1"].ci95 or (0.0, 0.0)
     assert low < high < 0.99
-    assert failed(report, Gate(invariants={}, floors={"f1": high - 1e-6}, ceilings={})) == set()
-    assert failed(report, Gate(invariants={}, floors={"f1": high + 1e-6}, ceilings={})) == {"floor f1"}
-    assert failed(report, Gate(invariants={}, floors={}, ceilings={"f1": low - 1e-6})) == {"ceiling f1"}
+    assert failed(BASELINE, Gate(floors={"f1": high - 1e-6})) == set()
+    assert failed(BASELINE, Gate(floors={"f1": high + 1e-6})) == {"floor f1"}
+    assert failed(BASELINE, Gate(ceilings={"f1": low - 1e-6})) == {"ceiling f1"}
+
+
+def test_a_bound_on_what_applied_to_no_case_fails() -> None:
+    silent = reported({id_: replace(record, prompt=None) for id_, record in GOOD.items()})
+    assert failed(silent) == {"invariant within_budget", "invariant control_tokens_kept"}
+
+
+def shy(share: int) -> Report:
+    """A system that declines one in ``share`` of the questions it could answer."""
+    answered = [id_ for id_, record in GOOD.items() if not record.refused]
+    refusing = always_refuse(GOOD)
+    return reported({**GOOD, **{id_: refusing[id_] for id_ in answered[::share]}})
+
+
+def regressions(**tolerances: float) -> Gate:
+    return Gate(regressions=tolerances)
+
+
+def test_a_regression_is_a_drop_past_the_tolerance_that_the_cases_show() -> None:
+    half = shy(2)
+    (check,) = check_gate(regressions(answer_recall=0.2), half, BASELINE)
+    assert not check.passed
+    assert "0.94 -> 0.46, change -0.480" in check.why
+    assert failed(half, regressions(answer_recall=0.6)) == set()
+    assert failed(BASELINE, regressions(answer_recall=0.2), baseline=half) == set()
+
+
+def test_lower_is_better_for_some() -> None:
+    assert failed(shy(2), regressions(over_refusal=0.2)) == {"regression over_refusal"}
+    assert failed(BASELINE, regressions(over_refusal=0.2), baseline=shy(2)) == set()
+
+
+def test_a_tolerance_that_the_cases_cannot_show_is_an_error_of_the_gate() -> None:
+    for report in (BASELINE, shy(2)):  # the first because nothing can be that sure, whatever the runs
+        with pytest.raises(
+            GateError, match=r"regression f1: the tolerance 0\.001 is below 0\.\d+, the smallest change"
+        ):
+            check_gate(regressions(f1=0.001), report, BASELINE)
+    few = shy(20)
+    with pytest.raises(GateError, match=r"tolerance 0\.07 is below 0\.1\d\d"):
+        check_gate(regressions(over_refusal=0.07), few, BASELINE)
+    assert failed(few, regressions(over_refusal=0.2)) == set()
+
+
+def test_a_drop_that_shows_fails_however_small_the_tolerance_is_for_these_runs() -> None:
+    """Runs that differ much can show only large changes; this one is larger still."""
+    assert failed(shy(2), regressions(answer_recall=0.08)) == {"regression answer_recall"}
+
+
+def test_a_drop_in_a_single_cluster_may_be_chance() -> None:
+    answered = [case for case in CASES if not GOOD[case.id].refused][:40]
+    cases = tuple(replace(case, cluster=str(place // 10)) for place, case in enumerate(answered))
+    good = {case.id: GOOD[case.id] for case in cases}
+    before, after = reported(good, cases), reported({**good, **always_refuse(dict(list(good.items())[:10]))}, cases)
+    assert after.metrics["over_refusal"].value == 0.25
+    with pytest.raises(GateError, match=r"tolerance 0\.2 is below"):
+        check_gate(regressions(over_refusal=0.2), after, before)
+
+
+def test_cases_of_one_cluster_show_no_regression() -> None:
+    together = tuple(replace(case, cluster="all") for case in CASES)
+    report = reported(GOOD, together)
+    with pytest.raises(GateError, match="one cluster"):
+        check_gate(regressions(f1=0.3), report, report)
+
+
+def without(report: Report, count: int) -> Report:
+    return replace(report, results=report.results[count:])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda report: without(report, 2), r"other cases than the run \('a\d+', 'a\d+'\)"),
+        (lambda report: replace(report, results=(*report.results, other_case(report))), "other cases.*'elsewhere'"),
+        (
+            lambda report: replace(report, results=(asking_else(report), *report.results[1:])),
+            r"another question or other gold for 'a\d+'",
+        ),
+        (
+            lambda report: replace(report, metrics={k: v for k, v in report.metrics.items() if k != "f1"}),
+            "older version, without f1",
+        ),
+    ],
+)
+def test_a_baseline_that_does_not_fit(change: Callable[[Report], Report], message: str) -> None:
+    with pytest.raises(GateError, match=message):
+        check_gate(regressions(f1=0.3), BASELINE, change(BASELINE))
+
+
+def other_case(report: Report) -> object:
+    first = report.results[0]
+    return replace(first, case=replace(first.case, id="elsewhere"))
+
+
+def asking_else(report: Report) -> object:
+    first = report.results[0]
+    return replace(first, case=replace(first.case, question="Something else?"))
+
+
+def test_whether_a_baseline_fits_can_be_asked_before_the_cases_are_answered() -> None:
+    assert check_baseline(regressions(f1=0.3), BASELINE, CASES) is BASELINE
+    assert check_baseline(Gate(floors={"f1": 0.3}), None, CASES) is None
+    with pytest.raises(GateError, match="other cases"):
+        check_baseline(regressions(f1=0.3), BASELINE, CASES[1:])
+
+
+def test_regressions_need_a_baseline() -> None:
+    with pytest.raises(GateError, match="pass an earlier run as --baseline"):
+        check_gate(regressions(f1=0.3), BASELINE)
+
+
+def test_what_another_verifier_judged_is_no_baseline() -> None:
+    other = reported(GOOD, verifier="another")
+    with pytest.raises(GateError, match="another verifier judged the baseline, so groundedness"):
+        check_gate(regressions(groundedness=0.5, f1=0.5), BASELINE, other)
+    assert failed(BASELINE, regressions(f1=0.5), baseline=other) == set()
+
+
+def test_a_regression_without_a_value_fails() -> None:
+    refusing = reported(always_refuse(GOOD))
+    assert failed(refusing, regressions(groundedness=0.5)) == {"regression groundedness"}
 
 
 def test_the_report_counts_what_it_leaves_out() -> None:
-    report = reported(break_one())
-    data = report_json(report, check_gate(GATE, report))
+    report = reported(fail_one(GOOD))
+    data = report_json(report, check_gate(GATE, report, BASELINE))
     assert list(data["metrics"]) == list(METRICS)
     for metric in data["metrics"].values():
         assert set(metric) == {"value", "ci95", "n", "not_applicable", "errors"}
@@ -194,7 +259,7 @@ def test_the_report_counts_what_it_leaves_out() -> None:
     assert data["metrics"]["groundedness"]["errors"] == 1
     assert data["errors"] == 1
     assert data["gate"]["passed"] is False
-    shown = report_markdown(report, check_gate(GATE, report))
+    shown = report_markdown(report, check_gate(GATE, report, BASELINE))
     assert "**Gate failed**" in shown
     assert "| invariant errors | FAIL |" in shown
 

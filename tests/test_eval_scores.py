@@ -4,21 +4,34 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eval.answer_scores import normalised, token_f1
-from eval.claims import claims_of, is_refusal, plain
+from eval.answer_scores import token_f1
+from eval.claims import is_refusal
 from eval.errors import InputError
-from eval.scores import METRICS, NO_ANSWER, measures, score_case, score_cases
-from eval.types import Case, Cited, Record, Score
+from eval.markers import plain
+from eval.normal import normalised
+from eval.refusal_scores import grounded_f1_answered, grounded_f1_refused
+from eval.scores import (
+    JUDGED,
+    LOWER_IS_BETTER,
+    MACRO,
+    METRICS,
+    NO_ANSWER,
+    SCORED,
+    describe,
+    score_case,
+    score_cases,
+)
+from eval.types import Case, Cited, PromptFacts, Record, Score
 from rag.types import Passage
 from rag.verifier import LexicalVerifier
 
 VERIFIER = LexicalVerifier()
-MEASURES = measures(VERIFIER)
 
 FERRY = "The MV Orrin carries 214 passengers. She was launched at Tollan yard in 1987."
 CREW = "The chief engineer is Marit Solheim. She joined the company in 2004."
@@ -41,7 +54,7 @@ def case(kind: str = "answerable", **fields: tuple[str, ...]) -> Case:
 
 
 def score(name: str, case_: Case, record_: Record) -> Score:
-    return MEASURES[name](case_, record_)
+    return next(one for one in score_case(case_, record_, VERIFIER).scores if one.name == name)
 
 
 @pytest.mark.parametrize(
@@ -207,25 +220,28 @@ def test_a_case_to_be_refused_has_no_retrieval_to_score() -> None:
     assert score("recall_at_5", case("near_miss", gold_docs=("a.md",)), record("x")).value is None
 
 
-def test_claims_keep_the_marker_that_follows_their_full_stop() -> None:
-    found = claims_of("One boat sails. [1] Two boats stay [2; 3].\nThe documents do not say more.", VERIFIER.grounding)
-    assert [(claim.text, claim.numbers) for claim in found] == [
-        ("One boat sails.", (1,)),
-        ("Two boats stay.", (2, 3)),
-    ]
-
-
 def test_an_error_scores_worst_wherever_an_answer_would_be_scored() -> None:
     wanted = case(answers=("214",), gold_docs=("boats.md",))
-    result = score_case(wanted, Record(id="a", answer="", error="broke"), MEASURES)
+    result = score_case(wanted, Record(id="a", answer="", error="broke"), VERIFIER)
     values = {one.name: one.value for one in result.scores}
-    assert all(one.error for one in result.scores)
-    assert values == dict.fromkeys(METRICS, 0.0) | {
+    assert all(one.error and one.weight == 1.0 for one in result.scores)
+    assert not result.claims
+    assert values == dict.fromkeys(SCORED, 0.0) | {
         "over_refusal": 1.0,
+        "unsupported_answer_rate": 1.0,
         "refusal_precision": None,
         "refusal_recall": None,
         "refusal_f1": None,
+        "grounded_f1_refused": None,
+        "within_budget": None,
+        "control_tokens_kept": None,
     }
+
+
+def test_an_error_is_a_missed_refusal_too() -> None:
+    result = score_case(case("near_miss"), Record(id="a", answer="", error="broke"), VERIFIER)
+    values = {one.name: one.value for one in result.scores}
+    assert (values["refusal_recall"], values["grounded_f1_refused"], values["grounded_f1_answered"]) == (0.0, 0.0, None)
 
 
 def test_a_case_without_a_record_is_an_error() -> None:
@@ -245,7 +261,7 @@ PIECES = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(
     answer=PIECES.map(" ".join) | st.text(max_size=60),
     refused=st.sampled_from([None, True, False]),
@@ -256,8 +272,121 @@ def test_every_score_is_from_0_to_1_or_says_why_not(
     answer: str, refused: bool | None, kind: str, gold: list[str]
 ) -> None:
     one = case(kind, answers=tuple(gold), gold_docs=("boats.md",))
-    for got in score_case(one, record(answer, refused=refused), MEASURES).scores:
+    result = score_case(one, record(answer, refused=refused), VERIFIER)
+    assert tuple(got.name for got in result.scores) == SCORED
+    for got in result.scores:
         assert got.value is None or 0.0 <= got.value <= 1.0
         assert got.weight > 0
         assert got.why
+    assert result == score_case(one, record(answer, refused=refused), VERIFIER)
+    assert not (result.refused and result.claims)
     assert "[1]" not in plain(answer)
+
+
+def test_metrics_are_listed_once_and_described() -> None:
+    lines = describe()
+    assert tuple(line.name for line in lines) == METRICS
+    assert len(set(METRICS)) == len(METRICS)
+    assert {line.name for line in lines if "lower" in line.range} == LOWER_IS_BETTER < set(METRICS)
+    assert {line.name for line in lines if line.judged} == JUDGED
+    assert all(set(parts) <= set(SCORED) and name not in SCORED for name, parts in MACRO.items())
+    assert all(line.meaning.endswith(".") for line in lines)
+
+
+CONTRACT = (
+    "groundedness groundedness_strict citation_recall citation_precision citation_validity refusal_precision "
+    "refusal_recall refusal_f1 over_refusal exact_match f1 answer_recall recall_at_5 mrr_at_10 ndcg_at_10"
+)
+
+
+def test_the_names_that_others_rely_on_are_there() -> None:
+    assert set(CONTRACT.split()) <= set(METRICS)
+
+
+@pytest.mark.parametrize(
+    ("answer", "refused", "value"),
+    [
+        ("The MV Orrin carries 214 passengers [1].", None, 0.0),
+        ("The MV Orrin carries 214 passengers. The chief engineer is Bob Tree.", None, 1.0),
+        ("I don't know.", None, 0.0),
+        ("The chief engineer is Bob Tree.", True, 0.0),
+        ("...", None, 0.0),
+        ("", None, 0.0),
+    ],
+)
+def test_unsupported_answers_are_counted_among_all_cases(answer: str, refused: bool | None, value: float) -> None:
+    assert score("unsupported_answer_rate", case(), record(answer, refused=refused)).value == value
+
+
+QUOTED = {"gold_quotes": ("214 passengers",)}
+
+
+@pytest.mark.parametrize(
+    ("kind", "gold", "passages", "refused", "as_refused", "as_answered"),
+    [
+        ("answerable", QUOTED, SENT, False, None, (1.0, 2.0)),
+        ("answerable", QUOTED, SENT, True, (0.0, 1.0), (0.0, 1.0)),
+        ("answerable", QUOTED, SENT[1:], True, (1.0, 2.0), None),
+        ("answerable", QUOTED, SENT[1:], False, (0.0, 1.0), (0.0, 1.0)),
+        ("near_miss", {}, SENT, True, (1.0, 2.0), None),
+        ("near_miss", {}, SENT, False, (0.0, 1.0), (0.0, 1.0)),
+        ("answerable", {}, SENT, True, None, None),
+        ("", {}, SENT, True, None, None),
+    ],
+)
+def test_grounded_refusals(
+    kind: str,
+    gold: dict[str, tuple[str, ...]],
+    passages: tuple[Passage, ...],
+    refused: bool,
+    as_refused: tuple[float, float] | None,
+    as_answered: tuple[float, float] | None,
+) -> None:
+    one = record("It is 214.", refused=refused, passages=passages)
+    for name, wanted in (("grounded_f1_refused", as_refused), ("grounded_f1_answered", as_answered)):
+        got = score(name, case(kind, **gold), one)
+        assert (None if got.value is None else (got.value, got.weight)) == wanted
+
+
+@settings(deadline=None)
+@given(decisions=st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=20))
+def test_the_weighted_mean_of_grounded_refusals_is_their_f1(decisions: list[tuple[bool, bool]]) -> None:
+    for metric, positive in ((grounded_f1_refused, True), (grounded_f1_answered, False)):
+        scores = [
+            metric(case(**QUOTED), record("x", refused=refused, passages=SENT if sent else SENT[1:]))
+            for sent, refused in decisions
+        ]
+        applied = [one for one in scores if one.value is not None]
+        taken = [refused == positive for _, refused in decisions]
+        wanted = [sent != positive for sent, _ in decisions]
+        right = sum(a and b for a, b in zip(taken, wanted, strict=True))
+        assert bool(applied) == bool(sum(taken) + sum(wanted))
+        if applied:
+            value = sum(one.value * one.weight for one in applied if one.value) / sum(one.weight for one in applied)
+            assert value == pytest.approx(2 * right / (sum(taken) + sum(wanted)))
+
+
+FACTS = PromptFacts(
+    tokens=900, context_window=1000, reserved_tokens=100, control_tokens=5, template_tokens=5, sha256="0" * 64
+)
+
+
+@pytest.mark.parametrize(
+    ("change", "usage", "within", "kept"),
+    [
+        ({}, {}, 1.0, 1.0),
+        ({}, {"prompt_tokens": 900.0, "answer_tokens": 100.0}, 1.0, 1.0),
+        ({"tokens": 901}, {}, 0.0, 1.0),
+        ({}, {"prompt_tokens": 901.0}, 0.0, 1.0),
+        ({}, {"prompt_tokens": 899.0}, 0.0, 1.0),
+        ({}, {"answer_tokens": 101.0}, 0.0, 1.0),
+        ({"control_tokens": 6}, {}, 1.0, 0.0),
+        ({"control_tokens": 4}, {}, 1.0, 0.0),
+    ],
+)
+def test_invariants_of_the_prompt(change: dict[str, int], usage: dict[str, float], within: float, kept: float) -> None:
+    one = Record(id="a", answer="214", passages=SENT, usage=usage, prompt=replace(FACTS, **change))  # type: ignore[arg-type]
+    assert score("within_budget", case(), one).value == within
+    assert score("control_tokens_kept", case(), one).value == kept
+    assert score("within_budget", case(), replace(one, prompt=None)).value is None
+    assert score("control_tokens_kept", case(), replace(one, prompt=None)).value is None

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from rag.claims import FEATURES, features
 from rag.grounding import LABELS, Grounding, verify_any
+from rag.roles import swapped
 from rag.types import Passage
 from rag.verifier import LexicalVerifier, load_weights
 
@@ -40,6 +41,9 @@ VERIFIER = LexicalVerifier()
         ("The chief engineer is Bob Tree.", "The chief engineer is Marit Solheim.", False),
         ("The captain lives in Oslo.", "The galley closes thirty minutes before arrival.", False),
         ("The answer is 2.", "Ask it of the HM-2.", False),
+        ("Barcelona beat Real Madrid 3-1.", "Real Madrid beat Barcelona 3-1 on Sunday.", False),
+        ("Real Madrid beat Barcelona 3-1.", "Real Madrid beat Barcelona 3-1 on Sunday.", True),
+        ("The Orrin was launched in May 1987.", "The Orrin was launched in March 1987.", False),
         ("The line is staffed for twenty hours a day.", "The line is staffed for 20 hours a day.", True),
     ],
 )
@@ -47,6 +51,34 @@ def test_numbers_negation_and_names(claim: str, evidence: str, supported: bool) 
     verdict = VERIFIER.verify(claim, evidence)
     assert (verdict.label == "supported") is supported
     assert (verdict.p_supported >= 0.5) is supported
+
+
+@pytest.mark.parametrize(
+    ("claim", "text", "expected"),
+    [
+        ("Nora Hale interviewed Paul Brin.", "Paul Brin interviewed Nora Hale in 2011.", True),
+        ("Nora Hale was interviewed by Paul Brin.", "Paul Brin interviewed Nora Hale in 2011.", False),
+        ("Paul Brin was interviewed by Nora Hale.", "Paul Brin interviewed Nora Hale in 2011.", True),
+        ("Paul Brin interviewed Nora Hale.", "Nora Hale was interviewed by Paul Brin.", False),
+        (
+            "Paul Brin interviewed Nora Hale.",
+            "Nora Hale: she interviewed nobody. Paul Brin interviewed Nora Hale.",
+            False,
+        ),
+        ("Marit Solheim is the chief engineer.", "The chief engineer is Marit Solheim.", False),
+        ("The Orrin is larger than the Pip.", "The Pip is larger than the Orrin.", True),
+        ("dogs chase cats", "cats chase dogs", False),
+        ("", "", False),
+    ],
+)
+def test_swapped_names_are_seen(claim: str, text: str, expected: bool) -> None:
+    assert swapped(Grounding(), claim, text) is expected
+
+
+@settings(max_examples=100, deadline=None)
+@given(text=st.text(max_size=120))
+def test_a_text_swaps_nothing_with_itself(text: str) -> None:
+    assert not swapped(Grounding(), text, text)
 
 
 def passage(text: str, *headings: str) -> Passage:
@@ -75,7 +107,7 @@ def test_two_passages_may_support_together_and_none_supports_nothing() -> None:
 
 
 def test_what_was_measured_is_shipped_with_the_weights() -> None:
-    weights = load_weights()
+    weights = load_weights("verifier.json", FEATURES)
     assert weights.matrix.shape == (len(FEATURES), len(LABELS))
     assert weights.measured["balanced_accuracy"] >= 0.76
 

@@ -1,10 +1,11 @@
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rag.citations import AnswerWriter
+from rag.grounding import Grounding
 from rag.types import Passage
 from rag.verifier import LexicalVerifier
 
@@ -26,10 +27,11 @@ PASSAGES = tuple(
     for number, text in enumerate(TEXTS, start=1)
 )
 VERIFIER = LexicalVerifier()
+GROUNDING = Grounding()
 
 
 def written(text: str, size: int = 3) -> AnswerWriter:
-    writer = AnswerWriter(PASSAGES, VERIFIER)
+    writer = AnswerWriter(PASSAGES, VERIFIER, GROUNDING)
     shown = "".join(writer.feed(text[i : i + size]) for i in range(0, len(text), size)) + writer.finish()
     assert shown == writer.text
     return writer
@@ -88,6 +90,7 @@ def test_a_model_that_loops_is_cut_at_the_first_repetition() -> None:
     assert writer.text.strip() == "The Orrin carries 214 passengers. [2]"
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from([*TEXTS, "[1]", "[2]", "[3]", "[", "]", " ", "\n", ". ", "Tollan", "7"])))
 def test_every_citation_resolves_to_the_exact_characters_of_a_passage(parts: list[str]) -> None:
     writer = written("".join(parts))
@@ -99,9 +102,10 @@ def test_every_citation_resolves_to_the_exact_characters_of_a_passage(parts: lis
         assert (citation.source, citation.pages) == (passage.source, passage.pages)
 
 
+@settings(deadline=None)
 @given(st.text(alphabet="ab .!?[]12\n", max_size=80), st.lists(st.integers(1, 79), max_size=6))
 def test_what_is_shown_does_not_depend_on_how_the_text_arrives(text: str, cuts: list[int]) -> None:
-    writer = AnswerWriter(PASSAGES, VERIFIER)
+    writer = AnswerWriter(PASSAGES, VERIFIER, GROUNDING)
     borders = [0, *sorted(min(cut, len(text)) for cut in cuts), len(text)]
     for start, end in pairwise(borders):
         writer.feed(text[start:end])

@@ -19,6 +19,7 @@ from prompts.wording import load_wording
 from rag.candidates import Candidate
 from rag.context import Instruction, build_context
 from rag.errors import ModelError, SettingsError
+from rag.grounding import Grounding
 from rag.llama import LlamaModel
 from rag.lookup import EvenedText
 from rag.model import ScriptedModel
@@ -53,6 +54,7 @@ CREW = {
     "$defs": {"year": {"type": ["integer", "null"], "minimum": 1900}},
 }
 QUESTION = "Who is the chief engineer, and how many passengers does the MV Orrin carry?"
+GROUNDING = Grounding()
 
 
 def passage(number: int, text: str, *headings: str) -> Passage:
@@ -313,7 +315,7 @@ def test_every_value_is_cited_and_what_is_invented_goes(verifier: LexicalVerifie
             {"name": "MV Orrin", "passengers": 77},
         ],
     }
-    checked = cite_leaves(written, check_schema(CREW), PASSAGES, QUESTION, verifier)
+    checked = cite_leaves(written, check_schema(CREW), PASSAGES, QUESTION, verifier, GROUNDING)
     assert checked.data == {"engineer": "marit solheim", "joined": 2004, "boats": written["boats"][:1]}  # type: ignore[index]
     assert [citation.quote for citation in checked.citations] == [
         "The chief engineer is Marit\n  Solheim.",
@@ -331,15 +333,17 @@ def test_every_value_is_cited_and_what_is_invented_goes(verifier: LexicalVerifie
 
 def test_what_may_be_null_becomes_null_and_what_may_not_ends_the_answer(verifier: LexicalVerifier) -> None:
     loose = check_schema(CREW)
-    checked = cite_leaves({"engineer": "Marit Solheim", "joined": 1999}, loose, PASSAGES, QUESTION, verifier)
+    checked = cite_leaves({"engineer": "Marit Solheim", "joined": 1999}, loose, PASSAGES, QUESTION, verifier, GROUNDING)
     assert checked.data == {"engineer": "Marit Solheim", "joined": None}
     strict = check_schema(
         {"type": "object", "properties": {"engineer": TEXT, "joined": {"type": "integer"}}, "required": ["joined"]}
     )
-    refused = cite_leaves({"engineer": "Marit Solheim", "joined": 1999}, strict, PASSAGES, QUESTION, verifier)
+    refused = cite_leaves(
+        {"engineer": "Marit Solheim", "joined": 1999}, strict, PASSAGES, QUESTION, verifier, GROUNDING
+    )
     assert (refused.data, refused.citations) == (None, ())
     assert "$.joined" in refused.why
-    optional = cite_leaves({"engineer": "Bob Tree", "joined": 2004}, strict, PASSAGES, QUESTION, verifier)
+    optional = cite_leaves({"engineer": "Bob Tree", "joined": 2004}, strict, PASSAGES, QUESTION, verifier, GROUNDING)
     assert optional.data == {"joined": 2004}
 
 
@@ -350,14 +354,17 @@ def test_what_may_be_null_becomes_null_and_what_may_not_ends_the_answer(verifier
 def test_an_answer_without_any_value_of_the_passages_is_none(
     written: dict[str, Any], verifier: LexicalVerifier
 ) -> None:
-    checked = cite_leaves(written, check_schema(CREW), PASSAGES, QUESTION, verifier)
+    checked = cite_leaves(written, check_schema(CREW), PASSAGES, QUESTION, verifier, GROUNDING)
     assert (checked.data, checked.citations, checked.why) == (None, (), NOTHING_FOUND)
 
 
 def test_a_number_that_stands_somewhere_else_is_not_found(verifier: LexicalVerifier) -> None:
     schema = check_schema({"type": "object", "properties": {"captains": {"type": "integer"}}, "required": ["captains"]})
-    assert cite_leaves({"captains": 12}, schema, PASSAGES, "How many captains are there?", verifier).data is None
-    found = cite_leaves({"captains": 12}, schema, PASSAGES, "How many buoys mark the way?", verifier)
+    assert (
+        cite_leaves({"captains": 12}, schema, PASSAGES, "How many captains are there?", verifier, GROUNDING).data
+        is None
+    )
+    found = cite_leaves({"captains": 12}, schema, PASSAGES, "How many buoys mark the way?", verifier, GROUNDING)
     assert found.citations[0].quote == "Twelve buoys, type HM-7, mark the way."
 
 
@@ -365,7 +372,9 @@ def test_the_occurrence_nearest_to_the_question_is_cited(verifier: LexicalVerifi
     texts = ("The lounge has 60 seats.", "The tea costs 60 cents.", "The MV Pip carries 60 passengers.")
     passages = [passage(number, text) for number, text in enumerate(texts, start=1)]
     schema = check_schema({"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]})
-    (citation,) = cite_leaves({"n": 60}, schema, passages, "How many passengers fit on the Pip?", verifier).citations
+    (citation,) = cite_leaves(
+        {"n": 60}, schema, passages, "How many passengers fit on the Pip?", verifier, GROUNDING
+    ).citations
     assert citation.number == 3
 
 
@@ -376,7 +385,7 @@ def test_sentences_are_judged_like_an_answer_in_prose(verifier: LexicalVerifier)
         ("Dogs must pay the full fare on every boat.", False),
         ("The chief engineer is Marit Solheim. Dogs must pay the full fare on every boat.", False),
     ]:
-        checked = cite_leaves({"answer": said}, schema, PASSAGES, "Who is the chief engineer?", verifier)
+        checked = cite_leaves({"answer": said}, schema, PASSAGES, "Who is the chief engineer?", verifier, GROUNDING)
         assert (checked.data is not None) is stands, said
 
 
@@ -448,7 +457,7 @@ def test_the_packaged_model_keeps_to_the_schema(
     normal = check_schema(schema)
     _, text = ask_json(model, QUESTION, normal)
     data = read_json(text, normal, finished=model.finished)
-    checked = cite_leaves(data, normal, PASSAGES, QUESTION, verifier)
+    checked = cite_leaves(data, normal, PASSAGES, QUESTION, verifier, GROUNDING)
     assert checked.data is None or not validation_error(checked.data, normal)
 
 

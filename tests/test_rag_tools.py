@@ -18,6 +18,7 @@ from rag.candidates import Candidate
 from rag.citations import AnswerWriter
 from rag.context import Context, build_context
 from rag.errors import QuestionTooLongError, SettingsError
+from rag.grounding import Grounding
 from rag.llama import LlamaModel
 from rag.model import ByteTokenizer, ScriptedModel
 from rag.models import find_model
@@ -281,7 +282,7 @@ def test_sentences_can_rest_on_the_result_and_cite_its_exact_characters() -> Non
     source = result_passage(call, 2)
     assert source is not None
     assert (source.source, source.headings) == ("tool:weather", ('weather(city="Bergen")',))
-    writer = AnswerWriter((passage(1, "The MV Orrin is a boat."), source), LexicalVerifier())
+    writer = AnswerWriter((passage(1, "The MV Orrin is a boat."), source), LexicalVerifier(), Grounding())
     writer.feed("In Bergen it rains at 7 degrees. In Bergen it snows at 30 degrees.")
     writer.finish()
     assert writer.text == "In Bergen it rains at 7 degrees. [2]"
@@ -306,7 +307,7 @@ def test_a_result_is_read_together_with_its_call(said: str, stands: bool) -> Non
     assert call is not None
     source = result_passage(call, 1)
     assert source is not None
-    writer = AnswerWriter((source,), LexicalVerifier())
+    writer = AnswerWriter((source,), LexicalVerifier(), Grounding())
     writer.feed(said)
     writer.finish()
     assert writer.text == (f"{said} [1]" if stands else "")
@@ -369,7 +370,7 @@ def test_text_of_documents_never_calls_a_tool(text: str) -> None:
     assert context.prompt.text.count("SECRETWORD") >= 4
     said = "".join(model.stream(context.prompt, Sampling()))
     assert "delete_everything" in said
-    writer = AnswerWriter((*context.passages, passage(2, text)), LexicalVerifier())
+    writer = AnswerWriter((*context.passages, passage(2, text)), LexicalVerifier(), Grounding())
     writer.feed(said)
     writer.finish()
     # What was said becomes history; the next question is decided without it too.

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from rag.cli import options
-from rag.cli.eval_parts import GateFile, judge, open_gate, save, show_report
+from rag.cli.eval_parts import BaselineFile, GateFile, Judge, show_report
 from rag.cli.output import note, progress
 
 
@@ -19,37 +19,39 @@ def run(
         Path,
         typer.Option(
             "--out",
-            help="Folder for answers.jsonl, report.json, summary.md; the same run goes on, another is replaced.",
+            help="Folder for run.json, cases.jsonl, answers.jsonl and the reports; the same run goes on, another is "
+            "replaced.",
         ),
     ] = Path(".rag/eval"),
     gate: GateFile = None,
+    baseline: BaselineFile = None,
+    judge_: Judge = "lexical",
     json: options.Json = False,
     *,
     flags: options.Flags,
 ) -> None:
     """Answer every case, score the answers, and check the gate."""
     from eval.cases import read_suite
-    from eval.run import model_facts, run_cases, run_facts
-    from ingest.embed import open_embedder
-    from ingest.index import open_index
-    from rag.chat import RagChat, open_model
-    from rag.models import check_model
-    from rag.retriever import Retriever
+    from eval.folder import claimed
+    from eval.judging import Judging, write_reports
+    from eval.prompt_facts import control_ids
+    from eval.run import run_into
+    from rag.cli.parts import open_chat
     from rag.settings import resolve
-    from rag.verifier import LexicalVerifier
 
-    verifier = LexicalVerifier()
-    bounds = open_gate(gate, verifier)
     suite = read_suite(cases)
+    if suite.drafts:
+        note(f"{suite.drafts} drafts are left out: 'rag eval accept' makes cases of those that a person has checked")
     settings = resolve(suite.flags(flags)).settings
-    check_model(settings.model)
-    embedder_ = open_embedder(settings.embedder)
-    with open_index(settings.index, embedder_) as opened, progress("answering", "cases") as show:
-        chat = RagChat(Retriever(opened, embedder_), open_model(settings), settings)
-        facts = run_facts(chat, model_facts(settings.model, chat.model))
-        answers = out / "answers.jsonl"
-        records = run_cases(chat, suite.cases, answers, facts, lambda done, total: show(done, total, ""))
-    by_id = {record.id: record for record in records}
-    report, checks = judge(suite.cases, by_id, verifier, bounds, facts)
-    note(f"written: {save(out, report, checks)}")
-    show_report(report, checks, as_json=json)
+    judging = Judging.open(judge_, gate, baseline, settings)
+    with claimed(out):
+        try:
+            with open_chat(settings) as chat, progress("answering", "cases") as show:
+                controls = control_ids(settings)
+                records, facts = run_into(out, chat, suite.cases, controls, lambda done, total: show(done, total, ""))
+        except KeyboardInterrupt:
+            note(f"interrupted: what was answered is kept in {out}, and the same command goes on from there")
+            raise
+        judged = judging.judge(suite.cases, records, facts)
+        note(f"written: {write_reports(out, judged)}")
+    show_report(judged, as_json=json)

@@ -8,22 +8,32 @@ from typing import Annotated
 import typer
 
 from rag.cli import options
-from rag.cli.eval_parts import GateFile, judge, open_gate, show_report
+from rag.cli.eval_parts import BaselineFile, GateFile, Judge, show_report
+from rag.cli.output import note
 
 
 def score(
     answers: Annotated[Path, typer.Argument(help="JSONL file: what `rag ask --json` prints plus the case's id.")],
     cases: Annotated[list[Path], typer.Option("--cases", help="JSONL file of cases, or a suite; may be repeated.")],
     gate: GateFile = None,
+    baseline: BaselineFile = None,
+    judge_: Judge = "lexical",
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="Folder for report.json, report.html, summary.md and junit.xml."),
+    ] = None,
     json: options.Json = False,
 ) -> None:
-    """Score answers that any system made."""
+    """Score answers that any system made, write the reports, check the gate."""
     from eval.cases import read_suite
+    from eval.folder import claimed
+    from eval.judging import Judging, write_reports
     from eval.records import read_records
-    from rag.verifier import LexicalVerifier
 
-    verifier = LexicalVerifier()
-    bounds = open_gate(gate, verifier)
+    judging = Judging.open(judge_, gate, baseline)
     suite = read_suite(cases)
-    report, checks = judge(suite.cases, read_records(answers), verifier, bounds, {"answers": str(answers)})
-    show_report(report, checks, as_json=json)
+    judged = judging.judge(suite.cases, read_records(answers).values(), {"answers": str(answers)})
+    if out:
+        with claimed(out):
+            note(f"written: {write_reports(out, judged)}")
+    show_report(judged, as_json=json)

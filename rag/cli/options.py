@@ -73,6 +73,10 @@ _SETTINGS: dict[str, Any] = {
         Optional[int], typer.Option("--batch-tokens", help="Prompt tokens read at a time; 0: 128, with a GPU 512 [0].")
     ],
     "flash_attention": Annotated[Optional[str], typer.Option("--flash-attention", help="auto, on or off [auto].")],
+    "verifier": Annotated[
+        Optional[str],
+        typer.Option("--verifier", help="Checks sentences: lexical, alignment, nli:MODEL or judge:MODEL [lexical]."),
+    ],
     "sessions": Annotated[
         Optional[str], typer.Option("--sessions", help="Folder in which conversations are kept [.rag/sessions].")
     ],

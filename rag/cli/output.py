@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -93,9 +94,14 @@ def waiting(text: str) -> Iterator[Callable[[str], None]]:
         yield status.update
 
 
+_LONG = 3600.0
+"""Seconds that the speed is averaged over: one item can take minutes."""
+
+
 @contextmanager
 def progress(label: str, unit: str = "files") -> Iterator[Callable[[int, int, str], None]]:
-    """A bar on a terminal, a line each tenth of the way elsewhere; called with (done, total, item)."""
+    """A bar on a terminal, a line each tenth of the way elsewhere, both with the time left; called with (done, total,
+    item). What is done at the first call was there before, and tells nothing of the speed."""
     if not sys.stderr.isatty():
         yield _lines(label, unit)
         return
@@ -103,24 +109,42 @@ def progress(label: str, unit: str = "files") -> Iterator[Callable[[int, int, st
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with Progress(*columns, console=Console(stderr=True), transient=True, speed_estimate_period=_LONG) as bar:
         task = bar.add_task(label, total=None)
 
         def show(done: int, total: int, item: str) -> None:
             del item
-            bar.update(task, completed=done, total=total)
+            if bar.tasks[0].total != total:
+                bar.reset(task, total=total, completed=done)
+            bar.update(task, completed=done)
 
         yield show
 
 
 def _lines(label: str, unit: str) -> Callable[[int, int, str], None]:
     told = 0
+    first: int | None = None
+    began = 0.0
 
     def show(done: int, total: int, item: str) -> None:
-        nonlocal told
+        nonlocal told, first, began
         del item
+        if first is None:
+            first, began = done, time.monotonic()
         if done * 10 // total > told:
             told = done * 10 // total
-            note(f"{label}: {done} of {total} {unit}")
+            seconds = (time.monotonic() - began) * (total - done) / (done - first) if done > first else 0.0
+            left = f", about {_span(seconds)} left" if seconds >= 1 else ""
+            note(f"{label}: {done} of {total} {unit}{left}")
 
     return show
+
+
+def _span(seconds: float) -> str:
+    """A time for people: two figures at most."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{round(whole / 60)} min"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"

@@ -1,0 +1,71 @@
+"""An index from which some passages are missing: how a system does without the evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from copy import copy
+from dataclasses import replace
+
+from ingest.index import PassageIndex
+from ingest.types import ScoredChunk, SearchMode, SearchResult, SparseVector, StoredDocument, Vectors
+from rag.retriever import Retriever
+
+
+class HiddenPassages:
+    """A :class:`~ingest.index.PassageIndex` whose searches never find a chunk that holds one of some texts.
+
+    White space is collapsed in both. What is found in place of a hidden chunk is what the index finds without it; the
+    nearest chunk's cosine is that of the nearest one that is not hidden.
+    """
+
+    def __init__(self, index: PassageIndex, hidden: Sequence[str]) -> None:
+        self._index = index
+        self._hidden = tuple(" ".join(text.split()) for text in hidden)
+
+    def search(
+        self,
+        dense: Vectors | None,
+        sparse: SparseVector | None,
+        *,
+        mode: SearchMode = "hybrid",
+        limit: int = 10,
+        sources: Sequence[str] | None = None,
+    ) -> SearchResult:
+        """See :meth:`PassageIndex.search`; the search goes deeper until ``limit`` chunks are left, or there are no
+        more."""
+        depth = limit
+        while True:
+            found = self._index.search(dense, sparse, mode=mode, limit=depth, sources=sources)
+            shown = [hit for hit in found.hits if not self._hides(hit)]
+            if len(shown) >= limit or len(found.hits) < depth:
+                return replace(found, hits=tuple(shown[:limit]), best_cosine=self._best_cosine(dense, sources))
+            depth = max(2 * depth, depth + limit - len(shown))
+
+    def documents(self) -> list[StoredDocument]:
+        """See :meth:`PassageIndex.documents`."""
+        return self._index.documents()
+
+    def _best_cosine(self, dense: Vectors | None, sources: Sequence[str] | None) -> float | None:
+        """The score of the first chunk of a search by meaning alone, which is a cosine."""
+        if dense is None:
+            return None
+        depth = 8
+        while True:
+            found = self._index.search(dense, None, mode="dense", limit=depth, sources=sources)
+            best = next((hit.score for hit in found.hits if not self._hides(hit)), None)
+            if best is not None or len(found.hits) < depth:
+                return best
+            depth *= 2
+
+    def _hides(self, hit: ScoredChunk) -> bool:
+        text = " ".join(hit.chunk.text.split())
+        return any(hidden in text for hidden in self._hidden)
+
+
+def without(retriever: Retriever, hidden: Sequence[str]) -> Retriever:
+    """A retriever to which passages that hold one of these texts are not there; the same one when there are none."""
+    if not hidden:
+        return retriever
+    other = copy(retriever)
+    other.index = HiddenPassages(retriever.index, hidden)
+    return other
