@@ -29,7 +29,7 @@ from rag.alignment import ALIGNMENT_FEATURES, AlignmentVerifier
 from rag.claims import FEATURES, features
 from rag.grounding import LABELS, Grounding
 from rag.roles import turned
-from rag.verifier import Weights
+from rag.verifier import TURNED, Weights
 
 ALTERED_WEIGHT = 0.2
 SHUFFLES = 5
@@ -70,7 +70,7 @@ def main() -> None:
     began = time.perf_counter()
     pairs = [(claim["claim"], claim["evidence"]) for claim in claims]
     rows = np.array([measure(*pair) for pair in pairs])
-    turned_ = np.array([turned(grounding, *pair) for pair in pairs])
+    swaps = np.array([turned(grounding, *pair) for pair in pairs])
     pair_ms = 1000 * (time.perf_counter() - began) / len(claims)
     labels = np.array([claim["label"] for claim in claims])
     clusters = np.array([claim["cluster"] for claim in claims])
@@ -81,7 +81,7 @@ def main() -> None:
                 origin.append(at)
                 copies.append(measure(text, claim["evidence"]))
     origins, copied = np.array(origin), np.array(copies)
-    figures = out_of_fold(rows, turned_, labels, clusters, origins, copied)
+    figures = out_of_fold(rows, swaps, labels, clusters, origins, copied)
     versions = f"Python {platform.python_version()}, scikit-learn {sklearn.__version__}"
     print(f"machine   {platform.machine()}, {platform.system()}, {versions}")
     digest = hashlib.sha256(args.claims.read_bytes()).hexdigest()
@@ -99,7 +99,7 @@ def main() -> None:
 
 def out_of_fold(
     rows: np.ndarray,
-    turned: np.ndarray,
+    swaps: np.ndarray,
     labels: np.ndarray,
     clusters: np.ndarray,
     origins: np.ndarray,
@@ -116,7 +116,7 @@ def out_of_fold(
             model = fit(rows[train], labels[train], copies[learnt])
             column = list(model.classes_).index("supported")
             shares = model.predict_proba(rows[test])
-            chance[test] = shares[:, column] * np.where(turned[test], 0.49, 1.0)
+            chance[test] = shares[:, column] * np.where(swaps[test], TURNED, 1.0)
             others = [at for at in range(3) if at != column]
             rest = model.classes_[others][shares[:, others].argmax(axis=1)]
             chosen[test] = np.where(chance[test] >= 0.5, "supported", rest)

@@ -42,8 +42,8 @@ def scores_of(results: Sequence[CaseResult]) -> Scores:
 
 
 def clusters_of(results: Sequence[CaseResult]) -> list[str]:
-    """The cluster of each case; one without a cluster stands alone (the prefixes keep ids and names apart)."""
-    return [f"cluster {result.case.cluster}" if result.case.cluster else f"case {result.case.id}" for result in results]
+    """The cluster of each case; one without a cluster is named by its id, as the cases derived from it are."""
+    return [result.case.cluster or result.case.id for result in results]
 
 
 def columns_of(scores: Scores, clusters: Places, name: str) -> Columns:

@@ -9,11 +9,12 @@ from typing import Any
 from eval.compare import differing, overall
 from eval.figures import flips_by_case, improved
 from eval.scores import LOWER_IS_BETTER
+from eval.tables import number, span, table
 from eval.text import cell
 from eval.types import Change, Comparison, Flip, MetricChange, Report
 
-LISTED = 40
-"""Flipped cases, and cases without a partner, that the Markdown names; the JSON has them all."""
+LISTED = 20
+"""Cases of a sort (flipped, without a partner, without an answer) that Markdown names; JSON has them all."""
 
 _VERDICTS: tuple[Change, ...] = ("worse", "better", "cannot tell")
 
@@ -34,7 +35,7 @@ def comparison_markdown(comparison: Comparison, before: Report, after: Report) -
     for verdict in _VERDICTS:
         if names := _names(comparison, verdict):
             lines += [f"- {verdict}: {', '.join(names)}"]
-    lines += ["", *_flipped(comparison, after), *_metrics(comparison), *_differing(before, after)]
+    lines += ["", *flipped_lines(comparison, after), *change_lines(comparison.changes), *_differing(before, after)]
     lines += [f"- {cell(note, 400)}" for note in comparison.notes]
     for where, ids in (("before", comparison.only_before), ("after", comparison.only_after)):
         if ids:
@@ -47,17 +48,18 @@ def _names(comparison: Comparison, verdict: Change) -> list[str]:
     return [change.name for change in comparison.changes if change.verdict == verdict]
 
 
-def _flipped(comparison: Comparison, after: Report) -> list[str]:
+def flipped_lines(comparison: Comparison, after: Report) -> list[str]:
+    """Which cases flipped, how, and what they ask."""
     flipped = flips_by_case(comparison)
     if not flipped:
         return ["No case flipped.", ""]
     questions = {result.case.id: result.case.question for result in after.results}
     rows = [
-        f"| {cell(id_, 60)} | {_moves(flips)} | {cell(questions[id_], 80)} |"
+        (cell(id_, 60), _moves(flips), cell(questions.get(id_, ""), 80))
         for id_, flips in list(flipped.items())[:LISTED]
     ]
-    head = [f"{len(flipped)} cases flipped{_more(len(flipped), ' (listed: {})')}.", ""]
-    return [*head, "| case | what flipped | question |", "|---|---|---|", *rows, ""]
+    head = f"{len(flipped)} cases flipped{_more(len(flipped), ' (listed: {})')}."
+    return [head, "", *table(("case", "what flipped", "question"), "<<<", rows)]
 
 
 def _moves(flips: Sequence[Flip]) -> str:
@@ -77,13 +79,14 @@ def _more(found: int, text: str = "") -> str:
     return text.format(LISTED) if text else f" and {found - LISTED} more"
 
 
-def _metrics(comparison: Comparison) -> list[str]:
-    rows = [_row(change) for change in comparison.changes if change.n_before or change.n_after]
+def change_lines(changes: Sequence[MetricChange]) -> list[str]:
+    """The changes of metrics that apply to some case, and how to read them."""
+    shown = [change for change in changes if change.n_before or change.n_after]
+    if not shown:
+        return []
+    header = ("metric", "before", "after", "change, 95% interval", "p", "p (Holm)", "detectable", "cases", "verdict")
     return [
-        "| metric | before | after | change, 95% interval | p | p (Holm) | detectable | cases | verdict |",
-        "|---|---:|---:|---|---:|---:|---:|---|---|",
-        *rows,
-        "",
+        *table(header, "<>><>>><<", [_row(change) for change in shown]),
         "Lower is better (v). p: of a paired test (--json names it), then corrected for so many metrics. Detectable: "
         "the smallest change that these cases would show four times of five. Cases: how many a metric applies to "
         "before, after, and in both.",
@@ -91,32 +94,24 @@ def _metrics(comparison: Comparison) -> list[str]:
     ]
 
 
-def _row(change: MetricChange) -> str:
+def _row(change: MetricChange) -> tuple[str, ...]:
     mark = " v" if change.name in LOWER_IS_BETTER else ""
-    moved = "-"
-    if change.change is not None and change.ci95 is not None:
-        moved = f"{change.change:+.3f}, {change.ci95[0]:+.3f} to {change.ci95[1]:+.3f}"
-    cells: Sequence[str] = (
+    return (
         change.name + mark,
-        _number(change.before),
-        _number(change.after),
-        moved,
-        _number(change.p, 4),
-        _number(change.p_holm, 4),
-        _number(change.detectable),
+        number(change.before),
+        number(change.after),
+        "-" if change.change is None else f"{change.change:+.3f}, {span(change.ci95, '+')}",
+        number(change.p, 4),
+        number(change.p_holm, 4),
+        number(change.detectable),
         f"{change.n_before}, {change.n_after}, {change.n}",
         change.verdict,
     )
-    return f"| {' | '.join(cells)} |"
-
-
-def _number(value: float | None, digits: int = 3) -> str:
-    return "-" if value is None else f"{value:.{digits}f}"
 
 
 def _differing(before: Report, after: Report) -> list[str]:
     found = differing(before, after)
     if not found:
         return []
-    rows = [f"| {cell(name, 60)} | {cell(str(old))} | {cell(str(new))} |" for name, (old, new) in found.items()]
-    return ["| what differs | before | after |", "|---|---|---|", *rows, ""]
+    rows = [(cell(name, 60), cell(str(old)), cell(str(new))) for name, (old, new) in found.items()]
+    return table(("what differs", "before", "after"), "<<<", rows)

@@ -230,8 +230,10 @@ def write_drafts(
     """
     made, dropped = 0, Counter[str]()
     try:
+        if file.exists() and file.stat().st_size:  # an empty one is what a killed attempt left
+            raise InputError(f"{file} exists: accept or delete what is in it, or pass another --out")
         file.parent.mkdir(parents=True, exist_ok=True)
-        with file.open("x", encoding="utf-8", newline="\n") as stream:
+        with file.open("w", encoding="utf-8", newline="\n") as stream:
             try:
                 for one in found:
                     if isinstance(one, Dropped):
@@ -244,8 +246,6 @@ def write_drafts(
             finally:
                 if not made:
                     file.unlink()
-    except FileExistsError as error:
-        raise InputError(f"{file} exists: accept or delete what is in it, or pass another --out") from error
     except OSError as error:
         raise InputError(f"{file} cannot be written ({error.strerror}): pass another --out") from error
     return made, dropped

@@ -10,7 +10,7 @@ from pathlib import Path
 from eval.aggregate import make_report
 from eval.compare import compare
 from eval.folder import unwritable, write_whole
-from eval.gate import Check, Gate, check_gate, read_gate
+from eval.gate import Check, Gate, check_baseline, check_gate, read_gate
 from eval.html import report_html
 from eval.junit import report_junit
 from eval.report import report_json, report_markdown
@@ -51,6 +51,14 @@ class Judging:
             gate=read_gate(gate, _accuracy(verifier)) if gate else None,
             baseline=read_report(baseline) if baseline else None,
         )
+
+    def check(self, cases: Sequence[Case]) -> None:
+        """Whether the baseline is of these cases, where the gate needs one: better known before they are answered.
+
+        Raises :class:`~eval.errors.GateError` when it is missing, or is of other cases.
+        """
+        if self.gate:
+            check_baseline(self.gate, self.baseline, cases)
 
     def judge(self, cases: Sequence[Case], records: Iterable[Record], facts: Mapping[str, object]) -> Judged:
         """Score the answers of all cases; the report's facts also say who judged, and how well that does."""

@@ -146,6 +146,7 @@ def _evaluate(
     names = {*flags, *suite.settings}
     settings = resolve(suite.flags({name: flags.get(name) for name in names})).settings
     judging = Judging.open(judge, gate, baseline, settings)
+    judging.check(suite.cases)
     with claimed(folder):
         check_model(settings.model)
         embedder = open_embedder(settings.embedder)

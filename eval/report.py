@@ -9,15 +9,14 @@ from typing import Any
 
 from eval.aggregate import rests_on_verifier
 from eval.attribution import attribution
+from eval.changes import LISTED, change_lines, flipped_lines
 from eval.compare import overall
-from eval.figures import Rate, costs, flips_by_case, improved, judge_of, strata
+from eval.figures import Rate, costs, judge_of, strata
 from eval.gate import Check
 from eval.scores import LOWER_IS_BETTER
+from eval.tables import number, span, table
 from eval.text import cell
 from eval.types import CaseResult, Comparison, Report
-
-LISTED = 20
-"""Cases of a sort (flipped, without an answer) that the Markdown names; the page has them all."""
 
 
 def report_json(report: Report, checks: Sequence[Check] = (), comparison: Comparison | None = None) -> dict[str, Any]:
@@ -56,7 +55,7 @@ def report_markdown(report: Report, checks: Sequence[Check] = (), comparison: Co
     lines += _errors(report)
     lines += _metrics(report)
     lines += _refusals(report)
-    lines += _table(
+    lines += table(
         ("cost of an answer", "median", "10% to 90%", "answers"),
         "<><>",
         [
@@ -77,7 +76,7 @@ def _head(report: Report, checks: Sequence[Check], comparison: Comparison | None
     if checks:
         failed = sum(not check.passed for check in checks)
         lines += [f"**Gate failed**: {failed} of {len(checks)} bounds" if failed else "**Gate passed**", ""]
-        lines += _table(
+        lines += table(
             ("gate", "", ""),
             "<<<",
             [
@@ -90,44 +89,9 @@ def _head(report: Report, checks: Sequence[Check], comparison: Comparison | None
 
 def _changes(report: Report, comparison: Comparison) -> list[str]:
     """What flipped first, then each metric that can be told apart, then a line on what cannot."""
-    questions = {result.case.id: result.case.question for result in report.results}
-    flipped = flips_by_case(comparison)
-    lines = [f"## Against the baseline: {overall(comparison)}", ""]
-    lines += [f"{comparison.cases} cases compared, {len(flipped)} flipped.", ""]
-    lines += _table(
-        ("case", "what flipped", "question"),
-        "<<<",
-        [
-            (
-                cell(id_, 60),
-                ", ".join(
-                    f"{flip.metric} {flip.before:.2g} → {flip.after:.2g} ({'better' if improved(flip) else 'worse'})"
-                    for flip in flips
-                ),
-                cell(questions.get(id_, ""), 80),
-            )
-            for id_, flips in list(flipped.items())[:LISTED]
-        ],
-    )
-    lines += _more(len(flipped))
-    lines += _table(
-        ("changed", "verdict", "before", "after", "change, 95% interval", "p (Holm)", "detectable", "cases"),
-        "<<>><>>>",
-        [
-            (
-                change.name,
-                change.verdict,
-                _number(change.before),
-                _number(change.after),
-                f"{change.change:+.3f}, {_span(change.ci95)}" if change.change is not None else "-",
-                _number(change.p_holm),
-                _number(change.detectable),
-                str(change.n),
-            )
-            for change in comparison.changes
-            if change.verdict != "cannot tell"
-        ],
-    )
+    lines = [f"## Against the baseline: {overall(comparison)}", "", f"{comparison.cases} cases compared.", ""]
+    lines += flipped_lines(comparison, report)
+    lines += change_lines([change for change in comparison.changes if change.verdict != "cannot tell"])
     if unclear := [change.name for change in comparison.changes if change.verdict == "cannot tell"]:
         lines += [f"Cannot tell: {', '.join(unclear)}.", ""]
     for note in comparison.notes:
@@ -138,7 +102,7 @@ def _changes(report: Report, comparison: Comparison) -> list[str]:
 def _errors(report: Report) -> list[str]:
     failed = [result for result in report.results if result.record.error]
     rows = [(cell(result.case.id, 60), cell(result.record.error, 160)) for result in failed[:LISTED]]
-    return _table(("without an answer", "error"), "<<", rows) + _more(len(failed))
+    return table(("without an answer", "error"), "<<", rows) + _more(len(failed))
 
 
 def _metrics(report: Report) -> list[str]:
@@ -149,8 +113,8 @@ def _metrics(report: Report) -> list[str]:
         rows.append(
             (
                 f"{name}{mark}",
-                _number(metric.value),
-                _span(metric.ci95),
+                number(metric.value),
+                span(metric.ci95),
                 str(metric.n),
                 str(metric.not_applicable),
                 str(metric.errors),
@@ -164,12 +128,12 @@ def _metrics(report: Report) -> list[str]:
         "n: cases that the metric applies to; n/a: those that it does not.",
         "",
     ]
-    return _table(header, "<><>>><", rows) + notes
+    return table(header, "<><>>><", rows) + notes
 
 
 def _refusals(report: Report) -> list[str]:
     wanted = {None: "not known", True: "yes", False: "no"}
-    lines = _table(
+    lines = table(
         ("kind", "cases", "refused", "share", "95% interval", "is it wanted"),
         "<>>><<",
         [
@@ -177,44 +141,28 @@ def _refusals(report: Report) -> list[str]:
             for row in strata(report)
         ],
     )
-    table = attribution(report.results)
-    lines += _table(
+    found = attribution(report.results)
+    lines += table(
         ("gold among the passages", "answered", "right of those with gold answers", "refused", "no answer"),
         "<>>>>",
         [
             (row.gold, str(row.answered), f"{row.right} of {row.scored}", str(row.refused), str(row.failed))
-            for row in table.rows
+            for row in found.rows
         ],
     )
-    if table.disputed:
-        shown = ", ".join(cell(id_, 60) for id_ in table.disputed[:LISTED])
+    if found.disputed:
+        shown = ", ".join(cell(id_, 60) for id_ in found.disputed[:LISTED])
         lines += [f"Refused by the system's own word, not by its wording, or the other way: {shown}.", ""]
-        lines += _more(len(table.disputed))
+        lines += _more(len(found.disputed))
     return lines
-
-
-def _table(header: Sequence[str], align: str, rows: Sequence[Sequence[str]]) -> list[str]:
-    """Lines of a table with a blank line behind, none without rows; ``align`` has "<" or ">" for each column."""
-    if not rows:
-        return []
-    rule = "|".join("---:" if side == ">" else "---" for side in align)
-    return [*(f"| {' | '.join(header)} |", f"|{rule}|"), *(f"| {' | '.join(row)} |" for row in rows), ""]
 
 
 def _more(found: int) -> list[str]:
     return [f"and {found - LISTED} more", ""] if found > LISTED else []
 
 
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
-
-
-def _span(ci95: tuple[float, float] | None) -> str:
-    return "-" if ci95 is None else f"{ci95[0]:.3f} to {ci95[1]:.3f}"
-
-
 def _rate(rate: Rate) -> tuple[str, str]:
-    return _number(rate.value), _span(rate.ci95)
+    return number(rate.value), span(rate.ci95)
 
 
 def _result_json(result: CaseResult) -> dict[str, Any]:

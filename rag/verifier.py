@@ -2,8 +2,9 @@
 
 A softmax regression over the named features of :mod:`rag.claims`; its weights, and how it did on claims that
 it was not fitted on, stand in ``rag/data/verifier.json`` (made by ``bench/fit_verifier.py``). It compares
-words, numbers, names and negations, and sees most swapped names (:mod:`rag.roles`). It does not understand: paraphrase
-without shared words looks unsupported to it, and a wrong name that the text has elsewhere looks supported.
+words, numbers, names and negations, and sees names in each other's place where claim and text are worded alike
+(:mod:`rag.roles`). It does not understand: paraphrase without shared words looks unsupported to it, and in a claim that
+is worded freely a wrong name that the text has elsewhere looks supported.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ from rag.reading import PRONOUN, bare, near
 from rag.roles import turned
 
 _SUBJECT = re.compile(r"^(?:(?:The|A|An) )?(?:[A-Z][\w.&'-]* )+(?=[a-z])")
-_TURNED = 0.49
+TURNED = 0.49
+"""What is left of the probability of support when names are swapped: whatever it was, it is not enough."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +39,7 @@ class Weights:
     measured: Mapping[str, float]
 
     def verdict(self, values: Sequence[float], evidence: str, *, turned: bool) -> Verdict:
-        """What the features say. ``turned``: names of the claim are swapped in the evidence.
+        """What the features say. ``turned``: names of the claim are swapped (:mod:`rag.roles`).
 
         That is a rule and no feature, because labelled claims of that kind are too rare to weigh it by: more than half
         of the probability of support then goes to "contradicted", so that the claim does not pass.
@@ -46,7 +48,7 @@ class Weights:
         shares = np.exp(logits - logits.max())
         supported, contradicted, not_enough = (shares / shares.sum()).tolist()
         if turned:
-            supported, contradicted = _TURNED * supported, contradicted + (1 - _TURNED) * supported
+            supported, contradicted = TURNED * supported, contradicted + (1 - TURNED) * supported
         label: Label = "contradicted" if contradicted >= not_enough else "not_enough"
         return Verdict(
             label="supported" if supported >= 0.5 else label, p_supported=float(supported), evidence=evidence

@@ -129,7 +129,7 @@ def test_a_baseline_is_compared_and_gated(files: tuple[str, str], tmp_path: Path
     assert result.exit_code == 0, result.output
     flips = json.loads(result.stdout)["comparison"]["flips"]
     assert {"id": "a", "metric": "answer_recall", "before": 1.0, "after": 0.0} in flips
-    assert "answer_recall 1 → 0 (worse)" in (tmp_path / "after" / "summary.md").read_text(encoding="utf-8")
+    assert "answer_recall 1 → 0" in (tmp_path / "after" / "summary.md").read_text(encoding="utf-8")
     assert "Flipped against the baseline" in (tmp_path / "after" / "report.html").read_text(encoding="utf-8")
     bounds = gate(tmp_path, "[invariants]\nerrors = 0")
     gated = invoke("gate", after, "--gate", bounds, "--baseline", f"{before}/report.json", "--json")

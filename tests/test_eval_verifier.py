@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from rag.claims import FEATURES, features
 from rag.grounding import LABELS, Grounding, verify_any
-from rag.roles import swapped
+from rag.roles import misplaced, swapped, turned
 from rag.types import Passage
 from rag.verifier import LexicalVerifier, load_weights
 
@@ -75,10 +75,26 @@ def test_swapped_names_are_seen(claim: str, text: str, expected: bool) -> None:
     assert swapped(Grounding(), claim, text) is expected
 
 
+@pytest.mark.parametrize(
+    ("claim", "text", "expected"),
+    [
+        ("The Orrin carries 60 passengers.", "The Orrin carries 214 passengers. The Pip carries 60.", True),
+        ("The Orrin carries 214 passengers.", "The Orrin carries 214 passengers. The Pip carries 60.", False),
+        ("The film was directed by Nora Hale.", "The film was directed by Paul Brin and stars Ida Moe.", False),
+        ("The film was directed by Ida Moe.", "The film was directed by Paul Brin. Its star is Ida Moe.", True),
+        ("It was led by Ida Moe.", "It was led by Paul Brin and Ida Moe.", False),
+        ("The Pip was built in 1987.", "The Orrin was built in 1987, the Pip in 1990.", True),
+        ("", "The Orrin.", False),
+    ],
+)
+def test_names_and_numbers_in_the_place_of_others_are_seen(claim: str, text: str, expected: bool) -> None:
+    assert misplaced(claim, text) is expected
+
+
 @settings(max_examples=100, deadline=None)
 @given(text=st.text(max_size=120))
 def test_a_text_swaps_nothing_with_itself(text: str) -> None:
-    assert not swapped(Grounding(), text, text)
+    assert not turned(Grounding(), text, text)
 
 
 def passage(text: str, *headings: str) -> Passage:

@@ -44,6 +44,7 @@ def run(
         note(f"{suite.drafts} drafts are left out: 'rag eval accept' makes cases of those that a person has checked")
     settings = resolve(suite.flags(flags)).settings
     judging = Judging.open(judge_, gate, baseline, settings)
+    judging.check(suite.cases)
     with claimed(out):
         try:
             with open_chat(settings) as chat, progress("answering", "cases") as show:
