@@ -1,6 +1,7 @@
-"""Docs against code: the command reference is what the help texts say, options named in prose exist, links resolve.
+"""Docs against code: the command reference is what the help texts say, the table of metrics what the functions say,
+options named in prose exist, links resolve.
 
-`python .ci/check_docs.py --write` renews docs/commands.md.
+`python .ci/check_docs.py --write` renews docs/commands.md and the table in docs/evaluation.md.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 REFERENCE = ROOT / "docs" / "commands.md"
+EVALUATION = ROOT / "docs" / "evaluation.md"
 HEAD = "# Commands\n\nMade from the help texts by `.ci/check_docs.py --write`; `rag COMMAND --help` says the same.\n"
 PAGES = [
     ROOT / "README.md",
@@ -57,6 +59,19 @@ def reference() -> str:
     return "".join(parts)
 
 
+def evaluation() -> str:
+    """The text of docs/evaluation.md with its table of metrics as the code has it."""
+    from eval.scores import describe
+
+    rows = ["| metric | better | what it is |", "|---|---|---|"]
+    for metric in describe():
+        better = "lower" if "lower" in metric.range else "higher"
+        rows.append(f"| {metric.name}{' (*)' if metric.judged else ''} | {better} | {metric.meaning} |")
+    before, mark, rest = EVALUATION.read_text().partition("<!-- metrics -->\n")
+    _, end, after = rest.partition("<!-- /metrics -->")
+    return "".join((before, mark, "\n".join(rows), "\n", end, after))
+
+
 def _metavar(argument: Any) -> str:
     label = argument.metavar or argument.name.upper()
     return str(label if argument.required else f"[{label}]")
@@ -71,6 +86,8 @@ def problems() -> Iterator[str]:
     }
     if not REFERENCE.is_file() or REFERENCE.read_text() != reference():
         yield "docs/commands.md is not what the help texts say: run python .ci/check_docs.py --write"
+    if EVALUATION.read_text() != evaluation():
+        yield "docs/evaluation.md has another table of metrics than the code: run python .ci/check_docs.py --write"
     for page in PAGES:
         if not page.is_file():
             yield f"{page.relative_to(ROOT)} is missing"
@@ -91,6 +108,7 @@ def problems() -> Iterator[str]:
 if __name__ == "__main__":
     if "--write" in sys.argv:
         REFERENCE.write_text(reference())
+        EVALUATION.write_text(evaluation())
     found = list(problems())
     for problem in found:
         print(problem)
