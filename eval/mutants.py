@@ -16,9 +16,6 @@ from rag.types import Passage
 
 Records = Mapping[str, Record]
 
-PROMISES = {"errors": 0.0, "citation_validity": 1.0, "within_budget": 1.0, "control_tokens_kept": 1.0}
-"""Invariants that hold for every run of groundchat, whatever the model."""
-
 REGRESSIONS = {"answer_recall": 0.2}
 
 _OTHER = "The harbour band plays on the pier when the weather is fine."
@@ -54,9 +51,9 @@ def quotable(case: Case) -> bool:
     return not case.answerable or sentence
 
 
-def promised(gate: Gate) -> Gate:
-    """The gate with the invariants of every run, and a regression to check against a baseline."""
-    return replace(gate, invariants={**gate.invariants, **PROMISES}, regressions={**gate.regressions, **REGRESSIONS})
+def with_regressions(gate: Gate) -> Gate:
+    """The gate with a regression to check against a baseline, which a gate file for every push has not."""
+    return replace(gate, regressions={**gate.regressions, **REGRESSIONS})
 
 
 def always_refuse(records: Records) -> Records:

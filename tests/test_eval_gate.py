@@ -13,7 +13,7 @@ from eval.aggregate import make_report
 from eval.cases import read_cases
 from eval.errors import GateError, InputError
 from eval.gate import Gate, check_baseline, check_gate, read_gate
-from eval.mutants import MUTANTS, PROMISES, Mutant, Records, always_refuse, fail_one, promised, quotable, quoting_system
+from eval.mutants import MUTANTS, Mutant, Records, always_refuse, fail_one, quotable, quoting_system, with_regressions
 from eval.report import report_json, report_markdown
 from eval.scores import METRICS, score_cases
 from eval.types import Case, Report
@@ -22,7 +22,7 @@ from rag.verifier import LexicalVerifier
 ROOT = Path(__file__).resolve().parent.parent
 VERIFIER = LexicalVerifier()
 ACCURACY = VERIFIER.measured["balanced_accuracy"]
-GATE = promised(read_gate(ROOT / "data" / "eval" / "gate.toml", ACCURACY))
+GATE = with_regressions(read_gate(ROOT / "data" / "eval" / "gate.toml", ACCURACY))
 CASES = tuple(filter(quotable, read_cases(ROOT / "data" / "eval" / "cases.jsonl")))
 GOOD = quoting_system(CASES)
 
@@ -43,7 +43,7 @@ def test_a_system_that_quotes_and_refuses_rightly_passes() -> None:
     assert answered >= 40
     assert len(GOOD) - answered >= 40
     assert failed(BASELINE) == set()
-    assert all(BASELINE.metrics[name].n for name in PROMISES if name != "errors")
+    assert all(BASELINE.metrics[name].n for name in GATE.invariants if name != "errors")
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
