@@ -19,9 +19,13 @@ def make_report(results: Sequence[CaseResult], facts: Mapping[str, object]) -> R
     """All metrics over the cases. Raises :class:`~eval.errors.InputError` when there are none."""
     if not results:
         raise InputError("the run has no cases: there is nothing to report")
+    return Report(metrics=metrics_of(results, METRICS), results=tuple(results), facts=facts)
+
+
+def metrics_of(results: Sequence[CaseResult], names: Sequence[str]) -> dict[str, Metric]:
+    """The metrics of these names; every case must have the scores that they are made of."""
     scores, clusters = scores_of(results), places(clusters_of(results))
-    metrics = {name: _metric(scores, clusters, name) for name in METRICS}
-    return Report(metrics=metrics, results=tuple(results), facts=facts)
+    return {name: _metric(scores, clusters, name) for name in names}
 
 
 def rests_on_verifier(name: str) -> bool:

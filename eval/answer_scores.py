@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from eval.claims import is_refusal
 from eval.markers import plain
-from eval.normal import normalised, stands_in
+from eval.normal import normalised, stands_in, tokens
 from eval.types import Case, Record, Score
 
 
@@ -37,7 +37,7 @@ def answer_recall(case: Case, record: Record) -> Score:
     0 or 1. For models that write sentences; after the "string exact match" of ALCE (Gao et al. 2023, 5.2), but on whole
     tokens, so that "31" is not found in "1931". Not applicable without gold answers.
     """
-    return _best("answer_recall", case, record, lambda answer, gold: float(stands_in(gold, answer)))
+    return _best("answer_recall", case, record, lambda answer, gold: float(stands_in(gold, answer)), tokens)
 
 
 def token_f1(answer: str, gold: str) -> float:
@@ -49,11 +49,17 @@ def token_f1(answer: str, gold: str) -> float:
     return 2 * shared / (len(left) + len(right))
 
 
-def _best(name: str, case: Case, record: Record, measure: Callable[[str, str], float]) -> Score:
+def _best(
+    name: str,
+    case: Case,
+    record: Record,
+    measure: Callable[[str, str], float],
+    normal: Callable[[str], str] = normalised,
+) -> Score:
     if case.answerable is False or not case.answers:
         return Score(name=name, value=None, why="the case has no gold answer")
     if is_refusal(record):
         return Score(name=name, value=0.0, why="refused, though it has an answer")
-    answer = normalised(plain(record.answer))
-    value, gold = max((measure(answer, normalised(gold)), gold) for gold in case.answers)
+    answer = normal(plain(record.answer))
+    value, gold = max((measure(answer, normal(gold)), gold) for gold in case.answers)
     return Score(name=name, value=value, why=f"closest to {gold!r}")

@@ -120,7 +120,7 @@ def _unique(found: Iterable[tuple[Path, Case]]) -> tuple[Case, ...]:
 def _read_toml(path: Path) -> Suite:
     try:
         found = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise GateError(f"the suite {path} cannot be read ({error}): mend it") from error
     _known(path, found, _SUITE_KEYS)
     settings = found.get("settings", {})

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from eval.aggregate import Scores, clusters_of, columns_of, parts_of, rests_on_verifier, scores_of
 from eval.errors import InputError
 from eval.figures import improved
-from eval.paired import Pair, change_interval, detectable, holm, paired_test
+from eval.paired import Pair, change_interval, detectable, holm, least_p, paired_test
 from eval.scores import LOWER_IS_BETTER, METRICS
 from eval.statistics import Places, places
 from eval.types import Case, CaseResult, Change, Comparison, Flip, MetricChange, Report
@@ -79,7 +79,7 @@ def compare(before: Report, after: Report) -> Comparison:
             + ", ".join(name for name in METRICS if rests_on_verifier(name))
         )
     return Comparison(
-        changes=_corrected([_change(paired, name) for name in names]),
+        changes=_corrected(paired, [_change(paired, name) for name in names]),
         flips=tuple(_flips(paired, names)),
         cases=len(same),
         only_before=tuple(id_ for id_ in old if id_ not in new),
@@ -152,8 +152,15 @@ def _change(paired: Paired, name: str) -> MetricChange:
     return replace(found, ci95=change_interval(pair), test=test, p=p, detectable=detectable(pair))
 
 
-def _corrected(changes: Sequence[MetricChange]) -> tuple[MetricChange, ...]:
-    corrected = holm({change.name: change.p for change in changes if change.p is not None})
+def _corrected(paired: Paired, changes: Sequence[MetricChange]) -> tuple[MetricChange, ...]:
+    """Holm's correction among the metrics that could show a change at all: one in which too few clusters differ for any
+    p of 0.05 cannot raise a false alarm, so it does not count as one more try (Tarone 1990)."""
+    tried = {
+        change.name: change.p
+        for change in changes
+        if change.p is not None and least_p(paired.pair(change.name)) <= SIGNIFICANT
+    }
+    corrected = {change.name: change.p for change in changes if change.p is not None} | holm(tried)
     return tuple(
         replace(change, p_holm=corrected[change.name], verdict=_verdict(change, corrected[change.name]))
         if change.name in corrected

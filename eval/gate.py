@@ -20,6 +20,7 @@ tolerance that is smaller than the change which the cases can show is an error o
 from __future__ import annotations
 
 import math
+import sys
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -69,8 +70,8 @@ def read_gate(path: Path, verifier_accuracy: float | None) -> Gate:
     that is not known to be good enough: a gate that would check less than it seems to is worse than none.
     """
     try:
-        found = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        found = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, RecursionError) as error:
         raise GateError(f"the gate {path} cannot be read ({error}): mend it") from error
     if unknown := sorted(set(found) - set(KINDS)):
         raise GateError(f"{path}: unknown tables {', '.join(unknown)}: known are {', '.join(KINDS)}")
@@ -100,6 +101,9 @@ def check_gate(gate: Gate, report: Report, baseline: Report | None = None) -> tu
     """
     if not report.results:
         raise GateError("the run has no cases: a gate cannot pass on nothing, run some")
+    named = {*gate.invariants, *gate.floors, *gate.ceilings} - {ERRORS}
+    if missing := sorted(named - set(report.metrics)):
+        raise GateError(f"the report is of an older version, without {', '.join(missing)}: score its answers again")
     checks = [_invariant(report, name, wanted) for name, wanted in gate.invariants.items()]
     checks += [_bounded(report, "floors", name, bound) for name, bound in gate.floors.items()]
     checks += [_bounded(report, "ceilings", name, bound) for name, bound in gate.ceilings.items()]
@@ -134,11 +138,16 @@ def _bounds(path: Path, kind: Kind, table: object) -> dict[str, float]:
     for name, value in table.items():
         if name not in known:
             raise GateError(f"{path}: {kind} names {name!r}, which is no metric: known are {', '.join(known)}")
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not _finite(value):
             raise GateError(f"{path}: {kind}.{name} is {value!r}: it must be a number")
         if value < 0 or (value > 1 and name != ERRORS):
             raise GateError(f"{path}: {kind}.{name} is {value}: it must be from 0 to 1")
     return {name: float(value) for name, value in table.items()}
+
+
+def _finite(value: float) -> bool:
+    """Whether a number of TOML, which may have any number of digits, is a number to compute with."""
+    return abs(value) <= sys.float_info.max
 
 
 def _invariant(report: Report, name: str, wanted: float) -> Check:

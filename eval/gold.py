@@ -2,8 +2,8 @@
 
 What has to be found (the needs of a case):
 
-- with gold quotes, a passage that contains one of them, white space collapsed; wherever it stands, one is enough. A
-  case tagged ``multi-doc`` needs one such passage from each of its gold documents;
+- with gold quotes, a passage that contains one of them, white space collapsed and characters composed (NFC); wherever
+  it stands, one is enough. A case tagged ``multi-doc`` needs one such passage from each of its gold documents;
 - without gold quotes, a passage of each gold document.
 
 A passage is of a gold document when its source is that path, or ends with it, with or without the file extension. A
@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import PurePosixPath
 
-from eval.normal import normalised, stands_in
+from eval.normal import evened, stands_in, tokens
 from eval.types import Case, Record
 from rag.types import Passage
 
@@ -53,9 +53,9 @@ def gold_sent(case: Case, record: Record) -> bool | None:
         needs = needs_of(case)
         return all(any(need(passage) for passage in record.passages) for need in needs) if needs else None
     homes = [_of(document) for document in case.gold_docs]
-    answers = [normalised(answer) for answer in case.answers]
+    answers = [tokens(answer) for answer in case.answers]
     return any(
-        any(stands_in(answer, normalised(passage.text)) for answer in answers)
+        any(stands_in(answer, tokens(passage.text)) for answer in answers)
         for passage in record.passages
         if not homes or any(home(passage) for home in homes)
     )
@@ -67,16 +67,18 @@ def ranking(record: Record) -> Sequence[Passage]:
 
 
 def _quoting(quotes: Sequence[str]) -> Need:
-    wanted = [" ".join(quote.split()) for quote in quotes]
-    return lambda passage: any(quote in " ".join(passage.text.split()) for quote in wanted)
+    wanted = [evened(quote) for quote in quotes]
+    return lambda passage: any(quote in evened(passage.text) for quote in wanted)
 
 
 def _of(document: str) -> Need:
     def need(passage: Passage) -> bool:
         path = PurePosixPath(passage.source)
-        return any(name == document or name.endswith(f"/{document}") for name in (str(path), str(path.with_suffix(""))))
+        return bool(path.name) and any(
+            name == document or name.endswith(f"/{document}") for name in (str(path), str(path.with_suffix("")))
+        )
 
-    return lambda passage: bool(passage.source) and need(passage)
+    return need
 
 
 def _both(one: Need, other: Need) -> Need:

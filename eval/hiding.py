@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from copy import copy
 from dataclasses import replace
 
+from eval.normal import evened
 from ingest.index import PassageIndex
 from ingest.types import ScoredChunk, SearchMode, SearchResult, SparseVector, StoredDocument, Vectors
 from rag.retriever import Retriever
@@ -14,13 +15,13 @@ from rag.retriever import Retriever
 class HiddenPassages:
     """A :class:`~ingest.index.PassageIndex` whose searches never find a chunk that holds one of some texts.
 
-    White space is collapsed in both. What is found in place of a hidden chunk is what the index finds without it; the
-    nearest chunk's cosine is that of the nearest one that is not hidden.
+    White space is collapsed in both, and characters are composed. What is found in place of a hidden chunk is what the
+    index finds without it; the nearest chunk's cosine is that of the nearest one that is not hidden.
     """
 
     def __init__(self, index: PassageIndex, hidden: Sequence[str]) -> None:
         self._index = index
-        self._hidden = tuple(" ".join(text.split()) for text in hidden)
+        self._hidden = tuple(map(evened, hidden))
 
     def search(
         self,
@@ -58,7 +59,7 @@ class HiddenPassages:
             depth *= 2
 
     def _hides(self, hit: ScoredChunk) -> bool:
-        text = " ".join(hit.chunk.text.split())
+        text = evened(hit.chunk.text)
         return any(hidden in text for hidden in self._hidden)
 
 

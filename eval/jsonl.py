@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,14 +65,14 @@ class Row:
         return value
 
     def numbers(self, name: str) -> dict[str, float]:
-        """The numbers of an object, by name; what is no number is left out, a missing object is empty."""
+        """The numbers of an object, by name; what is no finite number is left out, a missing object is empty."""
         value = self.data.get(name, {})
         if not isinstance(value, dict):
             raise self.wrong(name, "an object")
         return {
             key: float(item)
             for key, item in value.items()
-            if isinstance(item, (int, float)) and not isinstance(item, bool)
+            if isinstance(item, (int, float)) and not isinstance(item, bool) and abs(item) <= sys.float_info.max
         }
 
     def wrong(self, name: str, wanted: str) -> InputError:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from eval.claims import Claim, claims_of, is_refusal, passages_of
 from eval.types import JudgedClaim, Record
-from rag.grounding import Grounding, Verdict, Verifier, verify_any
+from rag.grounding import Grounding, Verdict, Verifier, verify_any, verify_pairs
 
 
 def judge_claims(record: Record, verifier: Verifier) -> tuple[JudgedClaim, ...]:
@@ -66,7 +66,7 @@ def _whole(record: Record) -> Record:
 
 
 class _Once:
-    """A verifier that remembers what it has judged of one answer (:class:`rag.grounding.Verifier`)."""
+    """A verifier that remembers what it has judged of one answer (:class:`rag.grounding.BatchVerifier`)."""
 
     def __init__(self, verifier: Verifier) -> None:
         self.name = verifier.name
@@ -75,7 +75,9 @@ class _Once:
         self._judged: dict[tuple[str, str, str], Verdict] = {}
 
     def verify(self, claim: str, evidence: str, subject: str = "") -> Verdict:
-        key = (claim, evidence, subject)
-        if key not in self._judged:
-            self._judged[key] = self._verifier.verify(claim, evidence, subject)
-        return self._judged[key]
+        return self.verify_many([(claim, evidence, subject)])[0]
+
+    def verify_many(self, pairs: Sequence[tuple[str, str, str]]) -> list[Verdict]:
+        new = [pair for pair in dict.fromkeys(pairs) if pair not in self._judged]
+        self._judged.update(zip(new, verify_pairs(self._verifier, new), strict=True))
+        return [self._judged[pair] for pair in pairs]

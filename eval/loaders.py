@@ -15,6 +15,7 @@ cases are the names of those files.
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -95,7 +96,7 @@ def _judgements(file: Path) -> Iterator[tuple[str, str, str, int]]:
         fields = line.rstrip("\r").split("\t")
         if not line.strip():
             continue
-        if len(fields) != 3 or not fields[2].strip().lstrip("-").isdecimal():
+        if len(fields) != 3 or not re.fullmatch(r"-?[0-9]{1,9}", fields[2].strip()):
             raise InputError(f"{file}:{number}: expected query id, document id and a whole number, with tabs between")
         yield f"{file}:{number}", fields[0], fields[1], int(fields[2])
 
@@ -107,7 +108,7 @@ def squad_articles(path: Path) -> tuple[Row, ...] | None:
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:  # ValueError: not UTF-8, or a path with a null character
         raise unreadable(path, error, "pass a file of cases") from error
     try:
         value: Any = json.loads(text)

@@ -119,6 +119,15 @@ def sign_flip(pair: Pair, *, draws: int = DRAWS, seed: int = SEED) -> tuple[str,
     return f"sign flips of {count} clusters, {draws} draws", (1 + large) / (1 + draws)
 
 
+def least_p(pair: Pair) -> float:
+    """The smallest p that :func:`paired_test` could give for so many clusters that differ: 2 / 2**clusters, at most 1.
+
+    It depends on how far the runs differ, not on which of them is better.
+    """
+    sums = pair.sums()
+    return min(1.0, 2.0 ** (1 - int((sums[1] != sums[0]).any(axis=(0, 1)).sum())))
+
+
 def holm(found: Mapping[str, float]) -> dict[str, float]:
     """p values corrected for their number, so that 0.05 bounds the chance of any false alarm among them (Holm 1979).
 
@@ -140,7 +149,8 @@ def detectable(pair: Pair) -> float | None:
     (Cochran 1977, 6.4), SE**2 = G / (G - 1) * sum over clusters of u**2 + 1 / n**2, where u is the cluster's share of
     the change: the mean over parts of (top - value * bottom) / sum(bottom), after less before. The last term is a case
     of the n that changes although none did, half each way, as Agresti & Min (2005) add to every cell: two runs that
-    agree do not show that nothing can differ. At most 1; None when one cluster is all there is.
+    agree do not show that nothing can differ. n is that of the run with fewer cases: a metric that applies to a single
+    one has no spread, and shows nothing. At most 1; None when one cluster is all there is.
     """
     _known(pair)
     top, bottom = pair.sums().swapaxes(0, 1)
@@ -150,7 +160,8 @@ def detectable(pair: Pair) -> float | None:
     totals = bottom.sum(axis=-1, keepdims=True)
     shares = ((top - top.sum(axis=-1, keepdims=True) / totals * bottom) / totals).mean(axis=1)
     spread = clusters / (clusters - 1) * float(((shares[1] - shares[0]) ** 2).sum())
-    return _reach(clusters) * math.sqrt(spread + 1 / _cases(pair) ** 2)
+    fewest = min(int(run.applies.sum()) for run in (pair.before, pair.after))
+    return min(1.0, _reach(clusters) * math.sqrt(spread + 1 / fewest**2))
 
 
 def least_detectable(pair: Pair) -> float | None:
@@ -159,15 +170,12 @@ def least_detectable(pair: Pair) -> float | None:
     None when one cluster is all there is.
     """
     clusters = pair.sums().shape[-1]
-    return None if clusters == 1 else _reach(clusters) / _cases(pair)
+    cases = int((pair.before.applies | pair.after.applies).sum())
+    return None if clusters == 1 else min(1.0, _reach(clusters) / cases)
 
 
 def _reach(clusters: int) -> float:
     return student(0.975, clusters - 1) + student(0.8, clusters - 1)
-
-
-def _cases(pair: Pair) -> int:
-    return int((pair.before.applies | pair.after.applies).sum())
 
 
 def _known(pair: Pair) -> float:

@@ -28,7 +28,7 @@ def read_records(path: Path) -> dict[str, Record]:
 
 def read_record(row: Row) -> Record:
     """One answer. A passage without a number has its place in the list, from 1."""
-    error = row.text("error", "")
+    error = row.text("error", "") if row.data.get("error") is not None else ""
     if not error and "passages" not in row.data:
         raise row.wrong("passages", "a list of objects with a text (it may be empty)")
     return Record(

@@ -18,11 +18,15 @@ _SOME = r"(?: [\w'’&/-]+)"
 _DO_NOT = r"(?:(?:do|does|did|can|could)(?:n't|not| not)|can't)"
 _CANNOT = r"(?:cannot|can't|can not|could not|couldn't)"
 _IS_NOT = r"\b(?:is|are|was|were)(?: not|n't)(?: \w+)?"
-_TELL = (
-    r"(?:say|state|mention|contain|provide|specify|give|include|answer|tell|cover|discuss|describe|address|name|list"
-    r"|indicate|reveal|explain|touch|deal|show|disclose|refer|have|offer|talk|identify|record|clarify|help|allow"
-    r"|report|detail|go into|make clear)s?"
+_SAY = (
+    r"(?:(?:say|state|mention|specify|answer|discuss|describe|address|indicate|reveal|explain|touch|deal|disclose|refer"
+    r"|talk|clarify|detail|report)(?:e?s)?|goe?s? into|makes? clear"
+    r"|tells?(?: (?:us|me|you))?(?=\W*$| (?:who|what|when|where|why|how|which|whether|if|about|this|that|it|the)\b))\b"
 )
+"""What only a text does."""
+_HOLD = r"(?:contain|provide|give|include|cover|name|list|show|identify|record)s?\b"
+"""What other things do too: a material that does not contain lead is no refusal."""
+_TELL = rf"(?:{_SAY}|{_HOLD})"
 _SAID = (
     r"(?:stated|mentioned|specified|given|provided|contained|found|included|named|listed|covered|discussed|described"
     r"|addressed|disclosed|indicated|answered|recorded|available|present|clear|explained|known|shown|supplied)"
@@ -34,7 +38,7 @@ _SEEK = (
     r"|work out|comment|respond|be sure|offer|share|verify|infer|conclude)"
 )
 _FOUND_OUT = r"(?:answered|determined|established|inferred|found|derived|said|verified)"
-_FACTS = r"(?:information|details?|data|mention|answer|reference|indication|figures?|facts?|clue|hint|word)"
+_FACTS = r"(?:information|context|details?|data|mention|answer|reference|indication|figures?|facts?|clue|hint|word)"
 _WHO = r"(?:who|what|when|where|why|how|which)"
 _OF_WHAT = (
     r"(?=\W*$|,| (?:about|on|of|to|in|for|regarding|concerning|as|whether|that|which|here|there|from|given|available"
@@ -42,6 +46,23 @@ _OF_WHAT = (
 )
 """What follows "there is no information"; "no reference number" is something else."""
 _NO = r"(?:no|n't (?:any|enough)|not (?:any|enough|sufficient)|insufficient)"
+_ABOUT_IT = rf"(?: (?:this|that|it|enough|anything|whether|{_WHO})\b|{_SOME}{{0,3}}? {_FACTS}{_OF_WHAT})"
+
+_AFTER = (
+    r"(?: (?:provided|given|supplied|retrieved|available|above|below|here|alone|also|only|just|simply|themselves|itself"
+    rf"|and|or|that|which|i|we|you|at|in|on|of|from|about|for|by|as|with|to|so|nor|because|\d+)\b{_SOME}{{0,5}}?)?"
+)
+"""What may follow their name before its verb. A noun may not: a text field and a context menu are something else."""
+_ENDS = rf"(?:(?! \w)|(?={_AFTER[:-1]}))"
+_GIVEN_TO_IT = r"(?:given|provided|available|retrieved|supplied|above)"
+_THE = r"\b(?:the|this|these|that|those|your|my|our|any|all|both|each|other|given|provided|retrieved|available)"
+_THEY = rf"(?:{_THE}{_SOME}{{0,3}}? {THEM}|\b{THEM} \d+){_AFTER}"
+_SURELY_THEY = (
+    rf"{_THE}(?:{_SOME}{{0,3}}?"
+    r" (?:documents|passages|texts|sources|contexts?|excerpts?|extracts?|snippets?|information)"
+    rf"|{_SOME}{{0,2}}? {THEM} {_GIVEN_TO_IT}|{_SOME}{{0,2}}? {_GIVEN_TO_IT} {THEM}){_AFTER}"
+)
+"""The documents, and not a document, a material or a passage of which an answer tells."""
 
 _THE_MODEL_CANNOT = (
     rf"\bi(?: \w+)? (?:{_DO_NOT}|cannot)(?: \w+)? {_SEEK}\b",
@@ -53,39 +74,45 @@ _THE_MODEL_CANNOT = (
     rf"^(?:{_CANNOT}|unable to) (?:answer|determine|say)\b",
 )
 _THEY_LACK_IT = (
-    rf"\b{THEM}{_SOME}{{0,6}}? {_DO_NOT}(?: \w+)? {_TELL}\b",
-    rf"\b{THEM}{_SOME}{{0,5}}? {_TELL} (?:nothing|no|neither|little|not {_WHO})\b",
-    rf"\b{THEM}{_SOME}{{0,3}}? (?:is|are) (?:silent|unclear|insufficient|not (?:clear|explicit|sufficient|enough))",
-    rf"\b{THEM}{_SOME}{{0,3}}? (?:lacks?|omits?|leaves? (?:this|that|it)|fails? to {_TELL}|stays? silent)\b",
-    rf"\b(?:none|neither|nothing|no|not one)(?: of (?:the|these|those|your|my))?{_SOME}{{0,3}}? {THEM}"
-    rf"{_SOME}{{0,6}}? {_TELL}\b",
-    rf"\bnothing (?:in|within|from|among){_SOME}{{0,4}} {THEM}\b",
-    rf"^(?:none of (?:them|these|those)|neither(?: of them)?) {_TELL}\b",
+    rf"{_THEY} {_DO_NOT}(?: \w+)? (?:{_SAY}|(?:{_HOLD}|have|offer){_ABOUT_IT}|(?:allow|help|enable) (?:me|us|one)\b)",
+    rf"{_SURELY_THEY} {_DO_NOT}(?: \w+)? {_HOLD}",
+    rf"{_THEY} {_TELL} (?:nothing|little|not {_WHO}|(?:no|neither){_ABOUT_IT})",
+    rf"{_SURELY_THEY} (?:{_HOLD}|mentions?) (?:no|neither)\b(?! one\b)",
+    rf"{_THEY} (?:is|are) (?:silent|unclear|insufficient|not (?:clear|explicit|sufficient|enough)){_OF_WHAT}",
+    rf"{_THEY} (?:leaves? (?:this|that|it)\b|fails? to {_SAY}|stays? silent\b|(?:lack|omit|miss)e?s?{_ABOUT_IT})",
+    rf"{_SURELY_THEY} (?:lacks?|omits?)\b",
+    r"\b(?:none|neither|nothing|no|not one)(?: (?:of|in|within|from|among) (?:the|these|those|your|my))?"
+    rf"{_SOME}{{0,3}}? {THEM}{_AFTER} {_TELL}",
+    rf"\bnothing (?:in|within|from|among){_SOME}{{0,4}} {THEM} (?:about|on|that)\b",
+    rf"^(?:none of (?:them|these|those)|neither(?: of them)?) {_TELL}",
     rf"\bnot something{_SOME}{{0,3}} {THEM} {_TELL}",
     r"^(?:it|they|this|that) (?:do|does|did)(?: not|n't) (?:say|state|mention|specify|tell|indicate|discuss)\b",
+    rf"^no relevant (?:{THEM}|{_FACTS}|answers?|results?)\b|^nothing relevant\b",
+    rf"\b(?:outside|beyond|out of)(?: the)? (?:scope|range) of{_SOME}{{0,4}} {THEM}{_ENDS}",
 )
 _IT_IS_NOT_THERE = (
     rf"\bthere(?: is| are| was| were|'s) ?{_NO}(?: \w+){{0,2}} {_FACTS}{_OF_WHAT}",
-    rf"\bthere (?:is|was) nothing{_SOME}{{0,4}} {THEM}",
+    rf"\bthere (?:is|was) nothing{_SOME}{{0,4}} {THEM}{_ENDS}",
     rf"^(?:no|insufficient|not enough|too little)(?: \w+){{0,2}} {_FACTS}"
     r"(?:$|[.!]| (?:is|are|was|were|has been)?\s*(?:given|found|available|provided|about|on|regarding|in|to)\b)",
-    rf"{_IS_NOT} {_SAID}(?: \w+){{0,5}}? (?:in|by|from|within|among){_SOME}{{0,4}} {THEM}\b",
+    rf"{_IS_NOT} {_SAID}(?: \w+){{0,5}}? (?:in|by|from|within|among){_SOME}{{0,4}} {THEM}{_ENDS}",
     rf"{_IS_NOT} {_SAID} (?:anywhere|here)\b",
-    rf"{_IS_NOT} (?:in|from|part of|within) (?:the|these|your|any){_SOME}{{0,3}}? {THEM}",
+    rf"{_IS_NOT} (?:in|from|part of|within) (?:the|these|your|any){_SOME}{{0,3}}? {THEM}{_ENDS}",
     rf"{_IS_NOT} {_PLAINLY_SAID}\W*$",
-    rf"\b(?:missing|absent) (?:from|in){_SOME}{{0,4}} {THEM}",
-    rf"\b(?:is|it's|remains) (?:unclear|unknown|not clear|not known) (?:from|in|to){_SOME}{{0,4}} {THEM}",
+    rf"\b(?:missing|absent) (?:from|in){_SOME}{{0,4}} {THEM}{_ENDS}",
+    rf"\b(?:is|it's|remains) (?:unclear|unknown|not clear|not known) (?:from|in|to){_SOME}{{0,4}} {THEM}{_ENDS}",
     r"^(?:it is|it's|it remains) (?:unclear|not clear)\b",
 )
 _IT_CANNOT_BE_ANSWERED = (
     rf"\b{_CANNOT} be {_FOUND_OUT}(?: \w+)?"
-    rf"(?:\W*$|{_SOME}{{0,3}} (?:from|with|by|using|on|in){_SOME}{{0,5}} {THEM}\b)",
+    rf"(?:\W*$|{_SOME}{{0,3}} (?:from|with|by|using|on|in){_SOME}{{0,5}} {THEM}{_ENDS})",
     rf"\b(?:question|answer|this|that)(?: \w+)? {_CANNOT} be (?:answered|determined|given|found|provided)",
     rf"^(?:{_CANNOT}|unable to) be (?:answered|determined|{_SAID})",
     r"\b(?:not possible|impossible) to (?:answer|say|tell|determine|know)\b",
     r"\b(?:more|further|additional) (?:information|context|details?)(?: \w+)? (?:is|are|be) (?:needed|required)",
+    r"\bi(?: would|'d)? need (?:more|further|additional) (?:information|context|details?)\b",
     rf"^(?:n/?a|unknown|unanswerable|not (?:{_GIVEN}\b[^\n]*|sure|enough information))\W*$",
-    rf"^not (?:in|part of) (?:the|these|any){_SOME}{{0,3}}? {THEM}",
+    rf"^not (?:in|part of) (?:the|these|any){_SOME}{{0,3}}? {THEM}{_ENDS}",
 )
 _A_QUESTION_BACK = (
     r"\bdo you mean\b[^?]*\?",
@@ -93,7 +120,7 @@ _A_QUESTION_BACK = (
 )
 _IN_OTHER_LANGUAGES = (
     r"\bich (?:weiß|weiss|kann|finde)\b.{0,80}\bnicht|\bdas weiß ich nicht|\bgeht .{0,80}\bnicht hervor",
-    r"\b(?:dokumente?n?|unterlagen|text|quellen|kontext|passagen)\b.{0,80}\b(?:nicht|keine?n?)\b",
+    r"\b(?:dokumente?n?|unterlagen|text|quellen|kontext|passagen)\b.{0,80}\b(?:nichts?|keine?n?)\b",
     r"\bkeine (?:angaben|information)",
     r"\bje ne (?:\w+ )?(?:sais|peux|trouve|dispose)\b|\baucune information",
     r"\b(?:documents?|textes?|passages?|sources?) ne \w+ (?:pas|rien|aucun)",
@@ -114,6 +141,9 @@ DECLINES = re.compile(
     )
 )
 """Found in a clause that declines to answer."""
+
+EXCEPT = re.compile(r"\b(?:other than|except|apart from|besides)\b")
+"""Found in a clause that tells something, though it declines to tell more."""
 
 COURTESY = re.compile(
     r"(?:thank|thanks)\b|(?:i )?(?:hope|wish|would love|'d love|am sorry|'m sorry|apologi[sz]e)\b|(?:sorry|apologies)\b"

@@ -21,6 +21,7 @@ from eval.refusal_wording import (
     DECLINES,
     DESCRIBES,
     ELLIPSIS,
+    EXCEPT,
     LEAD,
     SUBORDINATE,
     THEM,
@@ -80,7 +81,7 @@ def _completed(clause: str, named: bool) -> str:
 
 def _kind(clause: str) -> Kind:
     if DECLINES.search(ACCORDING.sub("", clause, count=1) if ACCORDING.match(clause) else clause):
-        return "declines"
+        return "tells" if EXCEPT.search(clause) else "declines"
     if not _WORD.search(clause) or COURTESY.match(clause) or clause.endswith("?"):
         return "courtesy"
     return "describes" if DESCRIBES.match(clause) else "tells"

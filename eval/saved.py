@@ -9,11 +9,10 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from eval.aggregate import clusters_of, columns_of, scores_of
+from eval.aggregate import metrics_of
 from eval.errors import InputError
 from eval.jsonl import Row, unique, unreadable
 from eval.scores import MACRO, METRICS
-from eval.statistics import places
 from eval.types import Case, CaseResult, Metric, Record, Report, Score
 from prompts.types import Message
 
@@ -164,9 +163,14 @@ def _number(row: Row, name: str, *, highest: float = 1.0) -> float | None:
 
 
 def _agree(file: Path, results: Sequence[CaseResult], metrics: Mapping[str, Metric]) -> None:
-    """Every case has the same scores, there is a metric for each, and its value is what the cases come to."""
+    """Every case has the same scores, there is a metric for each, and it is what the cases come to."""
     names = [score.name for score in results[0].scores]
     for result in results:
+        if any(score.error != bool(result.record.error) for score in result.scores):
+            raise InputError(
+                f"{file}: {result.case.id!r} has an error that its scores do not know of, or the other way round: "
+                "the file was changed, score its answers again (rag eval score)"
+            )
         if other := set(names) ^ {score.name for score in result.scores}:
             raise InputError(
                 f"{file}: {result.case.id!r} and {results[0].case.id!r} differ in their scores ({min(other)}): "
@@ -177,11 +181,19 @@ def _agree(file: Path, results: Sequence[CaseResult], metrics: Mapping[str, Metr
         raise InputError(
             f"{file}: {min(other)!r} is either a metric without scores or the other way round: score again"
         )
-    scores, clusters = scores_of(results), places(clusters_of(results))
-    for name, metric in metrics.items():
-        value = columns_of(scores, clusters, name).value
-        if (value is None) != (metric.value is None) or abs((value or 0.0) - (metric.value or 0.0)) > _CLOSE:
+    for name, found in metrics_of(results, tuple(metrics)).items():
+        if not _alike(found, metrics[name]):
             raise InputError(
-                f"{file}: metrics.{name} is {metric.value}, but the cases come to {value}: "
+                f"{file}: metrics.{name} is not what the cases come to ({found.value} over {found.n} cases): "
                 "the file was changed, score its answers again (rag eval score)"
             )
+
+
+def _alike(found: Metric, told: Metric) -> bool:
+    """Whether two metrics are the same, but for rounding."""
+    ours, theirs = ((metric.value, *(metric.ci95 or (None, None))) for metric in (found, told))
+    counts = [(metric.n, metric.not_applicable, metric.errors) for metric in (found, told)]
+    close = (
+        a == b or (a is not None and b is not None and abs(a - b) <= _CLOSE) for a, b in zip(ours, theirs, strict=True)
+    )
+    return counts[0] == counts[1] and all(close)

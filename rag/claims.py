@@ -81,6 +81,32 @@ _NEGATIONS = frozenset(
     )
 )
 _NEGATION_REACH = 4
+_COMPARED = 160
+"""Words of a claim, and of its evidence, whose order is compared."""
+_FAMILIES = {
+    "currency": "euro/euros/eur/€ dollar/dollars/usd/$ pound/pounds/gbp/£ yen/¥ krone/kroner/nok franc/francs/chf",
+    "time": "second/seconds minute/minutes hour/hours day/days week/weeks month/months year/years decade/decades",
+    "length": (
+        "millimetre/millimetres/millimeter/millimeters/mm centimetre/centimetres/centimeter/centimeters/cm "
+        "metre/metres/meter/meters kilometre/kilometres/kilometer/kilometers/km inch/inches foot/feet yard/yards "
+        "mile/miles"
+    ),
+    "mass": "gram/grams/gramme/grammes kilogram/kilograms/kilo/kilos/kg ton/tons/tonne/tonnes ounce/ounces",
+    "volume": "litre/litres/liter/liters millilitre/millilitres/milliliter/milliliters/ml gallon/gallons",
+    "data": "kilobyte/kilobytes/kb megabyte/megabytes/mb gigabyte/gigabytes/gb terabyte/terabytes/tb",
+    "temperature": "degree/degrees/°",
+}
+_UNIT_OF = {
+    word: (family, number)
+    for family, units in _FAMILIES.items()
+    for number, unit in enumerate(units.split())
+    for word in unit.split("/")
+}
+_MEASURE = re.compile(
+    rf"(?P<sign>(?<!\d)(?<!\d\s)(?<![^\W_])[-−]|\bminus\s+)?(?P<money>[€$£¥]\s?)?"
+    rf"(?P<number>{_NUMBER.pattern}|\b(?:{'|'.join((*_WORDED, *_SCALES))})\b)"
+    rf"(?P<scale>(?:\s+(?:{'|'.join(_SCALES)})\b)*)(?:[\s-]?(?P<unit>°|[a-z]+|€))?(?P<below>[^.;,]{{0,12}}\bbelow\b)?"
+)
 _OPPOSITES = tuple(
     (frozenset(left.split("/")), frozenset(right.split("/")))
     for left, right in (
@@ -183,6 +209,27 @@ def _numbers(text: str) -> list[float]:
     return found
 
 
+def measured_otherwise(claim: str, evidence: str) -> bool:
+    """Whether a number of the claim has another unit of the same kind in the evidence (5 dollars, 5 euros), or the
+    temperature another sign, and the evidence has it nowhere as the claim does."""
+    asked, told = _measures(claim), _measures(evidence)
+    return any(
+        (abs(value), family) == (abs(other), kind) for value, family, _ in asked - told for other, kind, _ in told
+    )
+
+
+def _measures(text: str) -> set[tuple[float, str, int]]:
+    """(value, kind, unit) of each number with a unit that is known; only a temperature has a sign."""
+    found = set()
+    for match in _MEASURE.finditer(text.casefold()):
+        unit = _UNIT_OF.get((match["money"] or match["unit"] or "").strip())
+        values = _numbers(match["number"] + match["scale"])
+        if unit and values:
+            cold = unit[0] == "temperature" and (match["sign"] or match["below"])
+            found.add((-values[0] if cold else values[0], *unit))
+    return found
+
+
 def _bounds(claim: str) -> Iterator[tuple[bool, float]]:
     """(whether it is a lower bound, its value) of each "more than 40", with its scale."""
     for match in _BOUND.finditer(claim):
@@ -207,7 +254,11 @@ def _names(text: str) -> Iterator[str]:
 
 
 def _order(left: Sequence[str], right: Sequence[str]) -> float:
-    """Share of the claim's words that the evidence has in blocks of two or more, in the same order."""
+    """Share of the claim's words that the evidence has in blocks of two or more, in the same order.
+
+    Of texts that are longer than sentences only the first words are compared: the time can grow with the cube of the length.
+    """
+    left, right = left[:_COMPARED], right[:_COMPARED]
     matcher = SequenceMatcher(None, left, right, autojunk=False)
     return sum(block.size for block in matcher.get_matching_blocks() if block.size > 1) / max(1, len(left))
 

@@ -271,3 +271,20 @@ def test_refusal_f1_is_that_of_precision_and_recall() -> None:
     assert recall is not None
     assert precision < 1.0
     assert metrics["refusal_f1"].value == pytest.approx(2 * precision * recall / (precision + recall))
+
+
+def test_a_metric_that_collapses_onto_one_case_does_not_pass() -> None:
+    """All but one answer refused, and that one wrong: too few cases to tell, which is no reason to pass."""
+    answered = next(id_ for id_, record in GOOD.items() if not record.refused)
+    wrong = replace(GOOD[answered], answer="The mayor of Oslo has 999 ducks [1].")
+    lone = reported({**always_refuse(GOOD), answered: wrong})
+    assert lone.metrics["groundedness"].n == 1
+    assert lone.metrics["groundedness"].value == 0.0
+    with pytest.raises(GateError, match=r"the tolerance 0\.1 is below 1\.000"):
+        check_gate(regressions(groundedness=0.1), lone, BASELINE)
+
+
+def test_a_report_of_an_older_version_cannot_be_gated() -> None:
+    older = replace(BASELINE, metrics={"f1": BASELINE.metrics["f1"]})
+    with pytest.raises(GateError, match="older version, without recall_at_5"):
+        check_gate(Gate(floors={"recall_at_5": 0.5}), older)

@@ -16,6 +16,7 @@ from eval.paired import (
     detectable,
     holm,
     least_detectable,
+    least_p,
     mcnemar,
     paired_test,
     sign_flip,
@@ -201,6 +202,19 @@ def test_fewer_cases_detect_less() -> None:
 
 
 def test_the_detectable_change_by_hand() -> None:
-    """Changes -1, -1, 0, 0: each is 1/2 off their mean, so the sum of u**2 is 4 * (1/2 / 4)**2 = 1/16."""
-    found = detectable(pair([1.0] * 4, [0.0, 0.0, 1.0, 1.0]))
-    assert found == pytest.approx((3.1824 + 0.9785) * (4 / 3 / 16 + 1 / 16) ** 0.5, rel=2e-3)
+    """Changes of -1 and 0, eight each: each is 1/2 off their mean, so the sum of u**2 is 16 * (1/2 / 16)**2 = 1/64."""
+    found = detectable(pair([1.0] * 16, [0.0] * 8 + [1.0] * 8))
+    assert found == pytest.approx((2.1314 + 0.8662) * (16 / 15 / 64 + 1 / 16**2) ** 0.5, rel=2e-3)
+
+
+def test_a_metric_that_is_left_on_one_case_shows_nothing() -> None:
+    collapsed = pair([1.0] * 60, [0.0] + [None] * 59)
+    assert detectable(collapsed) == 1.0
+    assert (least_detectable(collapsed) or 1.0) < 0.1
+
+
+def test_the_least_p_is_that_of_a_change_that_goes_one_way_everywhere() -> None:
+    for clusters in range(1, 8):
+        found = pair([0.0] * clusters + [1.0], [1.0] * clusters + [1.0])
+        assert least_p(found) == pytest.approx(sign_flip(found)[1])
+    assert least_p(pair([1.0, 0.0], [1.0, 0.0])) == 1.0

@@ -126,12 +126,14 @@ FIRST = ("results", 0)
         (put([0.1], "metrics", "f1", "ci95"), "'ci95' is"),
         (put(None, "metrics", "f1", "ci95"), "'ci95' is null"),
         (put([None, 1.0], "metrics", "f1", "ci95"), "'ci95' is"),
-        (put(0.123, "metrics", "f1", "value"), r"metrics.f1 is 0.123, but the cases come to"),
+        (put(0.123, "metrics", "f1", "value"), r"metrics.f1 is not what the cases come to"),
+        (put([0.0, 0.99], "metrics", "f1", "ci95"), r"metrics.f1 is not what the cases come to"),
+        (put(999, "metrics", "f1", "n"), r"metrics.f1 is not what the cases come to"),
+        (put("boom", *FIRST, "error"), "has an error that its scores do not know of"),
     ],
 )
 def test_every_error_says_where(tmp_path: Path, edit: Edit, message: str) -> None:
     data = copy.deepcopy(json.loads(json.dumps(report_json(REPORT))))
-    data["metrics"]["f1"]["ci95"] = [0.0, 1.0]
     edit(data)
     with pytest.raises(InputError, match=message) as error:
         read_report(written(tmp_path, data))

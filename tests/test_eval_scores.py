@@ -390,3 +390,30 @@ def test_invariants_of_the_prompt(change: dict[str, int], usage: dict[str, float
     assert score("control_tokens_kept", case(), one).value == kept
     assert score("within_budget", case(), replace(one, prompt=None)).value is None
     assert score("control_tokens_kept", case(), replace(one, prompt=None)).value is None
+
+
+@pytest.mark.parametrize(
+    ("answer", "gold", "right"),
+    [
+        ("The fee is 1.5 euros.", "15", 0.0),
+        ("The fee is 1.5 euros.", "1.5", 1.0),
+        ("It costs 1,500 crowns.", "1500", 1.0),
+        ("It leaves at 10:45.", "10:45", 1.0),
+        ("Release 3.2.1, of May.", "3.2.1", 1.0),
+        ("Release 3.2.1, of May.", "321", 0.0),
+    ],
+)
+def test_a_number_is_found_whole(answer: str, gold: str, right: float) -> None:
+    assert score("answer_recall", case(answers=(gold,)), record(answer)).value == right
+
+
+def test_a_quote_is_found_however_its_characters_are_composed() -> None:
+    quoted = case(gold_quotes=("Gråholm has two sites",))
+    for text in ("Gra\u030aholm has two sites.", "Grå\u00adholm has\n two sites."):
+        assert score("recall_at_5", quoted, record("Two.", passages=[passage(1, text)])).value == 1.0
+
+
+def test_a_source_that_is_no_file_name_is_no_gold_document() -> None:
+    for source in (".", "/", ""):
+        asked = case(gold_docs=("x.md",))
+        assert score("recall_at_5", asked, record("Two.", passages=[passage(1, "Two.", source)])).value == 0.0
