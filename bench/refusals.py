@@ -3,8 +3,8 @@
 python bench/refusals.py
 
 The rules of eval/refusals.py were made on the answers whose split is "dev"; "test" is for reporting. Answers whose id
-begins with "r" were written by a reviewer, to find what the rules get wrong, and are counted apart: "dev r", "test r". A
-refusal is the positive class. Wrong ones are shown of "dev" only, so that the rules are never made on "test".
+begins with "r" were written by a reviewer to find what the rules get wrong, and are counted apart: "dev r", "test r".
+A refusal is the positive class. Wrong ones are shown of "dev" only, so that the rules are never made on "test".
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ def main() -> None:
         kinds = Counter(row.text("kind") for row in chosen)
         good = Counter(row.text("kind") for row, wanted, got in pairs if wanted == got)
         print(
-            f"{split}{' r' * reviewer} {len(chosen)} {right + missed} {right / (right + wrong):.3f} {right / (right + missed):.3f} "
+            f"{split}{' r' * reviewer} {len(chosen)} {right + missed} "
+            f"{right / (right + wrong):.3f} {right / (right + missed):.3f} "
             f"{2 * right / (2 * right + wrong + missed):.3f} |",
             ", ".join(f"{kind} {good[kind]}/{total}" for kind, total in sorted(kinds.items())),
         )
