@@ -256,7 +256,7 @@ def _names(text: str) -> Iterator[str]:
 def _order(left: Sequence[str], right: Sequence[str]) -> float:
     """Share of the claim's words that the evidence has in blocks of two or more, in the same order.
 
-    Of texts that are longer than sentences only the first words are compared: the time can grow with the cube of the length.
+    Of texts longer than sentences only the first words are compared: the time can grow with the cube of the length.
     """
     left, right = left[:_COMPARED], right[:_COMPARED]
     matcher = SequenceMatcher(None, left, right, autojunk=False)

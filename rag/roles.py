@@ -10,8 +10,8 @@ works both ways ("A met B", "works with B"), nor where claim and text each have 
 lacks ("north of", "south of": each the converse of the other), nor across an "and" that begins another part of a list.
 
 Misplaced: where the claim has a name or number, the text has another one between the same words, and has the claim's
-only elsewhere, with less of the claim about it. Two names of the claim in each other's place are misplaced only if both
-places are told by the words about them.
+only elsewhere, with no more of the claim about it. Two names of the claim in each other's place are not misplaced if
+only one of claim and text says "by", or if "is the" and the like are all that tells their places.
 
 Other units: the number is the same and the unit is not (:func:`rag.claims.measured_otherwise`).
 
@@ -47,6 +47,7 @@ _REACH = 8
 """Content words to either side in which a name belongs to the word between."""
 _LONGEST = 400
 """Words of a claim or text beyond which the rules are not asked: that is no sentence, and pairs of words are many."""
+_FAINT = frozenset(("is", "was", "are", "were", "has", "had", "the", "a", "an", "of", "in", "its", "his", "her"))
 _BORDERS = frozenset(".;:!?()")
 _LISTED = frozenset(("and", "or"))
 _SEGMENTS = _BORDERS | _LISTED | frozenset((",", "but", "while", "whereas"))
@@ -84,9 +85,7 @@ class _Sides:
     near_after: frozenset[int]
 
     def turned(self) -> _Sides:
-        return _Sides(
-            before=self.after, after=self.before, near_before=self.near_after, near_after=self.near_before
-        )
+        return _Sides(before=self.after, after=self.before, near_before=self.near_after, near_after=self.near_before)
 
     def between(self, one: int, other: int) -> frozenset[int]:
         """The terms between the word and each of the two."""
@@ -119,7 +118,13 @@ class _Held:
 
     @property
     def mutual(self) -> bool:
-        return not _MUTUAL.isdisjoint((*self.before, *self.after))
+        """Whether a word next to it tells of a relation that works both ways."""
+        return not (_MUTUAL - _LISTED).isdisjoint((*self.before, *self.after))
+
+    def faint(self, other: _Held) -> bool:
+        """Whether only "is the" and the like say that they stand in one place."""
+        left, right = _common(self.before, other.before), _common(self.after, other.after)
+        return _FAINT.issuperset((*self.before[:left], *self.after[:right]))
 
 
 def turned(grounding: Grounding, claim: str, text: str) -> bool:
@@ -172,22 +177,18 @@ def misplaced(claim: str, text: str) -> bool:
         for other in told:
             if one.number == other.number and not one.words & other.words and one.in_place_of(other):
                 at_home = any(
-                    mine.place != other.place and _shared(one, mine) >= _shared(one, other) for mine in own
+                    mine.place != other.place and one.segment & mine.segment - other.segment - _NO_NAMES for mine in own
                 )
-                if not at_home and not (not one.number and _exchanged_only(one, other, asked, own)):
+                if not at_home and not _exchanged(one, other, asked):
                     return True
     return False
 
 
-def _exchanged_only(one: _Held, other: _Held, asked: Sequence[_Held], own: Sequence[_Held]) -> bool:
-    """Whether the other is a name of the claim too whose own place in the claim is not told by the same words."""
-    partners = [partner for partner in asked if partner.words & other.words]
-    mutual = any(partner.in_place_of(mine) for partner in partners for mine in own)
-    return bool(partners) and (one.mutual or not mutual)
-
-
-def _shared(one: _Held, other: _Held) -> int:
-    return len(one.segment & other.segment - _NO_NAMES)
+def _exchanged(one: _Held, other: _Held, asked: Sequence[_Held]) -> bool:
+    """Whether the other is a name of the claim too, and the exchange may be one of voice, or mean nothing."""
+    if one.number or not any(partner.words & other.words for partner in asked):
+        return False
+    return one.mutual or one.faint(other) or ("by" in one.segment) != ("by" in other.segment)
 
 
 def _sides(word: _Word, told: Sequence[_Word]) -> Iterator[tuple[_Sides, bool]]:
@@ -227,7 +228,8 @@ def _words(grounding: Grounding, text: str) -> list[_Word]:
             text=match[0],
             term=term,
             by=_BY.match(text, match.end()) is not None,
-            joined=match[0][0].isupper() and _JOINED.search(text, max(0, match.start() - 16), match.start()) is not None,
+            joined=match[0][0].isupper()
+            and _JOINED.search(text, max(0, match.start() - 16), match.start()) is not None,
             mutual=match[0] in _MUTUAL or _WITH.match(text, match.end()) is not None,
         )
         for match in _WORD.finditer(text)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from difflib import SequenceMatcher
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rag.claims import FEATURES, features
+from rag.claims import FEATURES, features, measured_otherwise
 from rag.grounding import LABELS, Grounding, verify_any
 from rag.roles import misplaced, swapped, turned
 from rag.types import Passage
@@ -89,6 +92,79 @@ def test_swapped_names_are_seen(claim: str, text: str, expected: bool) -> None:
 )
 def test_names_and_numbers_in_the_place_of_others_are_seen(claim: str, text: str, expected: bool) -> None:
     assert misplaced(claim, text) is expected
+
+
+@pytest.mark.parametrize(
+    ("claim", "text", "expected"),
+    [
+        ("Ingrid Holm built the Vega station in 1931.", "The Vega station was built in 1931 by Ingrid Holm.", False),
+        ("Peter Holm succeeded Ida Berg in 1990.", "In 1990, Ida Berg was succeeded as director by Peter Holm.", False),
+        ("Ida Berg succeeded Peter Holm in 1990.", "In 1990, Ida Berg was succeeded as director by Peter Holm.", True),
+        ("Acme was acquired by Globex in 2004.", "Globex acquired Acme in 2004.", False),
+        ("Globex was acquired by Acme in 2004.", "Globex acquired Acme in 2004.", True),
+        (
+            "Oslo University was founded by King Frederik in 1811.",
+            "King Frederik founded Oslo University in 1811.",
+            False,
+        ),
+        ("Kari Moe replaced Nora Lund in May.", "Nora Lund was replaced in May by Kari Moe.", False),
+        (
+            "The limit is 40 euros in Norway and 50 euros in Sweden.",
+            "In Norway the limit is 40 euros, in Sweden 50 euros.",
+            False,
+        ),
+        ("Ole Dahl leads Finance and Kari Moe leads Sales.", "Kari Moe leads Sales and Ole Dahl leads Finance.", False),
+        ("Norway pays 40 euros and Sweden 50.", "Sweden pays 50 euros and Norway 40.", False),
+        ("Travel costs are 40 euros and hotel 90 euros.", "Travel costs are 90 euros and hotel 40 euros.", True),
+        ("Bergen lies north of Stavanger.", "Stavanger lies south of Bergen.", False),
+        ("Marta is the mother of Lars.", "Lars is the son of Marta.", False),
+        ("Anna sold the boat to Bert.", "Bert bought the boat from Anna.", False),
+        ("Anna sold the boat to Bert.", "Bert sold the boat to Anna.", True),
+        ("Smith met Jones in Paris.", "In Paris, Jones met Smith.", False),
+        ("Denmark borders Germany.", "Germany borders Denmark.", False),
+        ("Anna Berg works with Bo Lie.", "Bo Lie works with Anna Berg.", False),
+        ("Nora met Paul. " * 300, "Paul hit Nora. " * 300, False),
+    ],
+)
+def test_another_way_of_saying_it_swaps_nothing(claim: str, text: str, expected: bool) -> None:
+    assert turned(Grounding(), claim, text) is expected
+
+
+@pytest.mark.parametrize(
+    ("claim", "text", "expected"),
+    [
+        ("The fee is 5 dollars.", "The fee is 5 euros.", True),
+        ("The fee is 5 dollars.", "The fee is $5 (5 euros).", False),
+        ("The fee is €5.", "The fee is 5 euros.", False),
+        ("The fee is 5 million dollars.", "The fee is 5 million euros.", True),
+        ("It takes 3 hours.", "It takes three days.", True),
+        ("It takes 3 hours.", "It takes three hours, in all 3 days.", False),
+        ("It takes 3 hours.", "It weighs 3 kg.", False),
+        ("It takes 3 hours.", "A 3-hour trip.", False),
+        ("The temperature is -5 degrees.", "The temperature is 5 degrees.", True),
+        ("The temperature is -5 degrees.", "The temperature is 5 degrees below zero.", False),
+        ("The temperature is -5 degrees.", "It is minus 5°.", False),
+        ("It is 5 degrees.", "It is between 3-5 degrees.", False),
+        ("The fee is 5 euros.", "The fee is - 5 euros.", False),
+        ("", "5 euros", False),
+    ],
+)
+def test_units_and_signs_of_the_same_number_are_seen(claim: str, text: str, expected: bool) -> None:
+    assert measured_otherwise(claim, text) is expected
+
+
+def test_the_order_of_long_texts_is_compared_in_bounded_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    compared: list[int] = []
+
+    class Counted(SequenceMatcher[str]):
+        def __init__(self, junk: None, a: Sequence[str], b: Sequence[str], autojunk: bool) -> None:
+            compared.extend((len(a), len(b)))
+            super().__init__(junk, a, b, autojunk)
+
+    monkeypatch.setattr("rag.claims.SequenceMatcher", Counted)
+    features(Grounding(), "Anna Bo " * 300, "Anna met Bo " * 300)
+    assert len(compared) == 2
+    assert max(compared) <= 200
 
 
 @settings(max_examples=100, deadline=None)
