@@ -27,12 +27,10 @@ from eval.prompt_facts import prompt_facts
 from eval.records import hit_fields, read_records
 from eval.types import Case, Record
 from ingest.types import ScoredChunk
-from prompts.types import Message, Prompt
 from rag.chat import RagChat
 from rag.errors import USER_ERRORS
 from rag.llama import LlamaModel
 from rag.model import ChatModel
-from rag.types import Sampling
 
 Progress = Callable[[int, int], None]
 """Called with the answers that are there and the number of cases, at the start and after each answer."""
@@ -131,15 +129,9 @@ def answer_case(chat: RagChat, case: Case, controls: frozenset[int]) -> dict[str
 
 
 def forget(model: ChatModel) -> None:
-    """Make llama.cpp read the next prompt from its beginning, whatever it has read before.
-
-    It keeps what a prompt has in common with the one before, so one that has nothing in common with any is put between.
-    """
+    """Make a model of this process read the next prompt from its beginning; a server's memory is its own affair."""
     if isinstance(model, LlamaModel):
-        first = model.format.build([Message(role="user", content="x")]).token_ids[0]
-        other = Prompt(messages=(), token_ids=(0 if first else 1,), text="", ledger=())
-        for _ in model.stream(other, Sampling(max_tokens=1)):
-            pass
+        model.forget()
 
 
 def _whole_hit(hit: ScoredChunk) -> dict[str, Any]:

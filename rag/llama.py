@@ -163,6 +163,10 @@ class LlamaModel:
             grammar=engine.grammar(self._llama, sampling.schema) if sampling.schema is not None else None,
         )
 
+    def forget(self) -> None:
+        """Read the next prompt from its beginning, whatever was read before."""
+        self._llama.reset()
+
     def save_state(self, folder: Path, name: str) -> int:
         """Keep what has been read in a file of this folder, for :meth:`load_state`; returns its size in bytes.
 

@@ -225,7 +225,6 @@ def test_a_run_that_is_killed_keeps_what_it_had(tmp_path: Path) -> None:
     assert all(record.answer for record in records)
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="no limit of a file's size there")
 def test_a_full_disk_is_one_clear_line(tmp_path: Path) -> None:
     code = (
         "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (6000, 6000));"
@@ -441,7 +440,6 @@ def test_the_time_left_goes_by_what_this_run_has_answered(
     ]
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT for one process there")
 def test_ctrl_c_keeps_what_was_answered(tmp_path: Path) -> None:
     code = (
         "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
