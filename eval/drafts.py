@@ -74,19 +74,9 @@ def draft_cases(
     """
     texts = wording or load_draft_wording()
     grounding = Grounding()
-    sampling = Sampling(
-        max_tokens=settings.max_answer_tokens,
-        temperature=settings.temperature,
-        seed=settings.seed,
-        top_k=settings.top_k,
-        top_p=settings.top_p,
-        min_p=settings.min_p,
-        repeat_penalty=settings.repeat_penalty,
-        stop=(settings.stop,) if settings.stop else (),
-    )
     asked: set[str] = set()
     for passage in passages[: TRIES * count]:
-        found = _draft(model, passage, texts, sampling, grounding)
+        found = _draft(model, passage, texts, settings.sampling, grounding)
         if isinstance(found, Case):
             if normalised(found.question) in asked:
                 found = Dropped(why="the question is there already")

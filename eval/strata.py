@@ -80,16 +80,7 @@ def strata_of(names: Sequence[str]) -> tuple[Stratum, ...]:
 def passages_of(chunks: Iterable[Chunk]) -> Iterator[Passage]:
     """Chunks of an index as passages, numbered from 1."""
     for number, chunk in enumerate(chunks, start=1):
-        yield Passage(
-            number=number,
-            text=chunk.text,
-            source=chunk.source,
-            start=chunk.start,
-            end=chunk.end,
-            pages=chunk.pages,
-            headings=chunk.headings,
-            score=0.0,
-        )
+        yield Passage.of(chunk, number=number, score=0.0)
 
 
 def derive(cases: Sequence[Case], passages: Iterable[Passage], strata: Sequence[Stratum]) -> Derived:

@@ -30,7 +30,7 @@ class Candidate:
 def arrange(conversation: Conversation, hits: Sequence[ScoredChunk], *, follow_up: bool) -> tuple[Candidate, ...]:
     """The candidates in prompt order, numbered from 1. ``hits``: best first; ``follow_up``: the question leans on
     the conversation."""
-    found = [_passage(hit) for hit in hits]
+    found = [Passage.of(hit.chunk, number=1, score=hit.score) for hit in hits]
     before = next((turn.passages for turn in reversed(conversation.turns) if turn.passages), ())
     there = {place(passage) for passage in before}
     if not (follow_up or any(place(passage) in there for passage in found[:SAME_TOPIC])):
@@ -51,17 +51,3 @@ def numbered(candidates: Sequence[Candidate]) -> tuple[Candidate, ...]:
 def place(passage: Passage) -> tuple[str, int]:
     """What makes two passages the same: where they begin. Their ends differ when one was shortened."""
     return passage.source, passage.start
-
-
-def _passage(hit: ScoredChunk) -> Passage:
-    chunk = hit.chunk
-    return Passage(
-        number=1,
-        text=chunk.text,
-        source=chunk.source,
-        start=chunk.start,
-        end=chunk.end,
-        pages=chunk.pages,
-        headings=chunk.headings,
-        score=hit.score,
-    )

@@ -19,7 +19,7 @@ from rag.retriever import Retrieval
 from rag.schemas import Schema, read_json
 from rag.settings import Settings
 from rag.structured import cite_leaves
-from rag.types import Answer, Citation, Conversation, Passage, Sampling, StopReason, Timings, ToolCall, Turn, Usage
+from rag.types import Answer, Citation, Conversation, Passage, StopReason, Timings, ToolCall, Turn, Usage
 
 OFF_DOCUMENTS = "nothing in the documents comes close to this question"
 MODEL_REFUSED = "the model found no answer in the passages"
@@ -86,7 +86,7 @@ class Replies:
         writer = AnswerWriter(asked.sources(context), self._verifier, self._grounding)
         raw = ""
         first_token_ms: float | None = None
-        with closing(self._model.stream(context.prompt, self._sampling())) as pieces:
+        with closing(self._model.stream(context.prompt, self._settings.sampling)) as pieces:
             for piece in pieces:
                 if first_token_ms is None:
                     first_token_ms = asked.since()
@@ -107,7 +107,7 @@ class Replies:
 
     def json(self, asked: Asked, context: Context, schema: Schema) -> Generator[str | Answer]:
         """JSON by the schema, shown when it is whole: until then nothing of it can be checked."""
-        sampling = replace(self._sampling(), schema=schema, stop=(), repeat_penalty=1.0)
+        sampling = replace(self._settings.sampling, schema=schema, stop=(), repeat_penalty=1.0)
         raw = ""
         first_token_ms: float | None = None
         with closing(self._model.stream(context.prompt, sampling)) as pieces:
@@ -150,19 +150,6 @@ class Replies:
 
     def _says_refusal(self, text: str) -> bool:
         return _plain(text).startswith(_plain(self._refusal))
-
-    def _sampling(self) -> Sampling:
-        settings = self._settings
-        return Sampling(
-            max_tokens=settings.max_answer_tokens,
-            temperature=settings.temperature,
-            seed=settings.seed,
-            top_k=settings.top_k,
-            top_p=settings.top_p,
-            min_p=settings.min_p,
-            repeat_penalty=settings.repeat_penalty,
-            stop=(settings.stop,) if settings.stop else (),
-        )
 
     def _answer(
         self,

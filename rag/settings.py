@@ -13,6 +13,7 @@ from ingest.embed import DEFAULT_EMBEDDER
 from ingest.types import SearchMode
 from prompts.formats import FORMAT_NAMES
 from rag.errors import SettingsError
+from rag.types import Sampling
 
 CONFIG_FILE = "rag.toml"
 HistoryStrategy = Literal["head", "summary", "hybrid"]
@@ -77,6 +78,20 @@ class Settings:
         _choice("history", self.history, get_args(HistoryStrategy))
         _choice("flash_attention", self.flash_attention, get_args(FlashAttention))
         _choice("prompt_format", self.prompt_format, FORMAT_NAMES)
+
+    @property
+    def sampling(self) -> Sampling:
+        """How the tokens of an answer are drawn."""
+        return Sampling(
+            max_tokens=self.max_answer_tokens,
+            temperature=self.temperature,
+            seed=self.seed,
+            top_k=self.top_k,
+            top_p=self.top_p,
+            min_p=self.min_p,
+            repeat_penalty=self.repeat_penalty,
+            stop=(self.stop,) if self.stop else (),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
+from ingest.types import Chunk
 from prompts.types import Message, Prompt
 
 CitationStatus = Literal["verified", "corrected"]
@@ -32,6 +33,20 @@ class Passage:
     pages: tuple[int, ...]
     headings: tuple[str, ...]
     score: float
+
+    @classmethod
+    def of(cls, chunk: Chunk, *, number: int, score: float) -> Passage:
+        """A chunk of an index as a passage."""
+        return cls(
+            number=number,
+            text=chunk.text,
+            source=chunk.source,
+            start=chunk.start,
+            end=chunk.end,
+            pages=chunk.pages,
+            headings=chunk.headings,
+            score=score,
+        )
 
     def at(self, number: int) -> Passage:
         """The same passage under another number."""
