@@ -78,7 +78,7 @@ class Bench:
             question = asked.content
             leaning = bool(talk.turns) and leans(question, self.grounding)
             standalone = joined(question, talk) if leaning else question
-            found = arrange(talk, self.hits(standalone), follow_up=leaning)
+            found = arrange(talk, self.hits(standalone), follow_up=leaning).candidates
             turn = Turn(
                 question=question,
                 standalone=standalone,
@@ -130,7 +130,7 @@ class Bench:
                 hits = self.hits(text)
                 finds.setdefault(f"{kind}, {form}", []).append(_holds(case, [hit.chunk.text for hit in hits]))
             final = forms.get("by model", forms["by rule"])
-            found = arrange(talk, self.hits(final), follow_up=final != question)
+            found = arrange(talk, self.hits(final), follow_up=final != question).candidates
             passages = [candidate.passage for candidate in found]
             in_prompt.setdefault(kind, []).append(_holds(case, [passage.text for passage in passages]))
             before = talk.turns[-1].passages

@@ -7,8 +7,10 @@ from copy import copy
 from dataclasses import replace
 
 from eval.normal import evened
+from ingest.filters import Filters
 from ingest.index import PassageIndex
-from ingest.types import ScoredChunk, SearchMode, SearchResult, SparseVector, StoredDocument, Vectors
+from ingest.late import LateQuery
+from ingest.types import ScoredChunk, SearchResult, SparseVector, StoredDocument, Vectors
 from rag.retriever import Retriever
 
 
@@ -27,32 +29,32 @@ class HiddenPassages:
         self,
         dense: Vectors | None,
         sparse: SparseVector | None,
+        late: LateQuery | None = None,
         *,
-        mode: SearchMode = "hybrid",
         limit: int = 10,
-        sources: Sequence[str] | None = None,
+        filters: Filters | None = None,
     ) -> SearchResult:
         """See :meth:`PassageIndex.search`; the search goes deeper until ``limit`` chunks are left, or there are no
         more."""
         depth = limit
         while True:
-            found = self._index.search(dense, sparse, mode=mode, limit=depth, sources=sources)
+            found = self._index.search(dense, sparse, late, limit=depth, filters=filters)
             shown = [hit for hit in found.hits if not self._hides(hit)]
             if len(shown) >= limit or len(found.hits) < depth:
-                return replace(found, hits=tuple(shown[:limit]), best_cosine=self._best_cosine(dense, sources))
+                return replace(found, hits=tuple(shown[:limit]), best_cosine=self._best_cosine(dense, filters))
             depth = max(2 * depth, depth + limit - len(shown))
 
-    def documents(self) -> list[StoredDocument]:
+    def documents(self, filters: Filters | None = None) -> list[StoredDocument]:
         """See :meth:`PassageIndex.documents`."""
-        return self._index.documents()
+        return self._index.documents(filters)
 
-    def _best_cosine(self, dense: Vectors | None, sources: Sequence[str] | None) -> float | None:
+    def _best_cosine(self, dense: Vectors | None, filters: Filters | None) -> float | None:
         """The score of the first chunk of a search by meaning alone, which is a cosine."""
         if dense is None:
             return None
         depth = 8
         while True:
-            found = self._index.search(dense, None, mode="dense", limit=depth, sources=sources)
+            found = self._index.search(dense, None, limit=depth, filters=filters)
             best = next((hit.score for hit in found.hits if not self._hides(hit)), None)
             if best is not None or len(found.hits) < depth:
                 return best

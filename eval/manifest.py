@@ -22,12 +22,13 @@ from eval.folder import MANIFEST
 from ingest.index import PassageIndex
 from prompts.wording import Wording, load_wording
 from rag.chat import RagChat
+from rag.confidence import load_abstention
 from rag.model import ChatModel
 from rag.models import find_model, is_server
 from rag.settings import Settings
 
 FORMAT_VERSION = 1
-_ELSEWHERE = ("index", "model", "tokenizer", "sessions", "threads", "gpu_layers")
+_ELSEWHERE = ("index", "collection", "model", "tokenizer", "abstention", "sessions", "threads", "gpu_layers")
 """Settings that are told in another way, or that no answer depends on."""
 _ROOMS = ("ingest", "prompts", "rag")
 _NO_CODE = frozenset({"__pycache__", "cli", "demo_corpus"})
@@ -62,6 +63,7 @@ def run_facts(chat: RagChat, model: Mapping[str, object]) -> dict[str, Any]:
         "settings": _settings(chat.settings),
         "index": index_facts(chat.retriever.index),
         "wording": digest(asdict(load_wording())),
+        "abstention": digest(load_abstention(chat.settings.abstention).as_json()),
         "versions": {name: version(name) for name in ("groundchat", "llama-cpp-python")},
         "code": _code(),
     }
@@ -109,7 +111,7 @@ def make_manifest(facts: Mapping[str, Any], settings: Settings, *, count: int, s
     return Manifest(
         facts=facts,
         machine=machine_facts(settings),
-        places={"index": settings.index, "model": settings.model, "tokenizer": settings.tokenizer},
+        places={name: getattr(settings, name) for name in ("index", "collection", "model", "tokenizer", "abstention")},
         wording=asdict(load_wording()),
         cases={"count": count, "sha256": sha256},
     )

@@ -150,8 +150,8 @@ def _evaluate(
     with claimed(folder):
         check_model(settings.model)
         embedder = open_embedder(settings.embedder)
-        with open_index(settings.index, embedder) as index:
-            chat = RagChat(Retriever(index, embedder), open_model(settings), settings)
+        with open_index(settings.index, embedder, collection=settings.collection) as index:
+            chat = RagChat(Retriever(index, embedder, rerank=settings.rerank), open_model(settings), settings)
             records, facts = run_into(folder, chat, suite.cases, control_ids(settings), lambda *_: None)
         judged = judging.judge(suite.cases, records, facts)
         write_reports(folder, judged)

@@ -7,8 +7,9 @@ can be made again after the documents have changed, and what differs is the mode
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from copy import copy
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,10 @@ from eval.manifest import Manifest, model_facts, read_manifest, run_facts, wordi
 from eval.prompt_facts import ids_digest
 from eval.run import forget
 from eval.types import Case
-from ingest.types import Chunk, Embedder, ScoredChunk, SearchMode, SearchResult, SparseVector, StoredDocument, Vectors
+from ingest.chunk import ChunkPolicy, embedding_text
+from ingest.filters import Filters
+from ingest.late import LateQuery, token_codes
+from ingest.types import Chunk, Embedder, ScoredChunk, SearchResult, SparseVector, StoredDocument, Vectors
 from rag.chat import RagChat
 from rag.errors import SettingsError
 from rag.model import ChatModel
@@ -102,7 +106,8 @@ def recorded_settings(manifest: Manifest, given: Mapping[str, Any]) -> Settings:
 
 def replay(recorded: Recorded, model: ChatModel, embedder: Embedder, settings: Settings) -> Replay:
     """Make the answer again with the recorded passages and wording, and compare it."""
-    retriever = Retriever(_RecordedIndex(recorded.line), embedder)
+    index = _RecordedIndex(recorded.line)
+    retriever = Retriever(index.read_by(embedder), embedder)
     chat = RagChat(retriever, model, settings, wording=wording_of(recorded.manifest))
     forget(model)
     answer = chat.ask(recorded.case.question, recorded.case.history)
@@ -146,21 +151,30 @@ class _RecordedIndex:
         except (KeyError, TypeError, AttributeError) as error:
             raise line.wrong("search", "what a run of this version records of the search") from error
 
+    def read_by(self, embedder: Embedder) -> _RecordedIndex:
+        """The same, its hits with the token codes that ingest gives their chunks: a run does not record them."""
+        policy = ChunkPolicy(window=embedder.window)
+        _, read = embedder.encode_tokens([embedding_text(hit.chunk, embedder.counter, policy) for hit in self.hits])
+        other = copy(self)
+        other.hits = tuple(replace(h, codes=token_codes(r.vectors)) for h, r in zip(self.hits, read, strict=True))
+        return other
+
     def search(
         self,
         dense: Vectors | None,
         sparse: SparseVector | None,
+        late: LateQuery | None = None,
         *,
-        mode: SearchMode = "hybrid",
         limit: int = 10,
-        sources: Sequence[str] | None = None,
+        filters: Filters | None = None,
     ) -> SearchResult:
         """See :meth:`PassageIndex.search`."""
-        del dense, sparse, mode, limit, sources
+        del dense, sparse, late, limit, filters
         return SearchResult(hits=self.hits, best_cosine=self._best_cosine)
 
-    def documents(self) -> list[StoredDocument]:
+    def documents(self, filters: Filters | None = None) -> list[StoredDocument]:
         """None are known."""
+        del filters
         return []
 
 

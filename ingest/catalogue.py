@@ -11,14 +11,18 @@ import json
 import sqlite3
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ingest.errors import IndexDamagedError, SourceNotFoundError
+from ingest.errors import FieldError, IndexDamagedError, SourceNotFoundError
+from ingest.fields import BUILT_IN, Fields
+from ingest.filters import Filters, where
+from ingest.scan import printable
 from ingest.types import Document, StoredDocument
 
+CATALOGUE_FILE = "catalogue.sqlite3"
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS documents (
@@ -29,9 +33,21 @@ CREATE TABLE IF NOT EXISTS sources (
   source TEXT PRIMARY KEY, root TEXT NOT NULL, document_id TEXT NOT NULL REFERENCES documents(id),
   size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, seen_ns INTEGER NOT NULL
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS codes (
+  document_id TEXT NOT NULL, chunk INTEGER NOT NULL, codes BLOB NOT NULL, PRIMARY KEY (document_id, chunk)
+);
+CREATE TABLE IF NOT EXISTS document_fields (
+  document_id TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (document_id, key, value)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS given_fields (
+  source TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (source, key, value)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS document_fields_by_value ON document_fields (key, value);
+CREATE INDEX IF NOT EXISTS given_fields_by_value ON given_fields (key, value);
 CREATE INDEX IF NOT EXISTS sources_by_document ON sources (document_id, source);
 CREATE INDEX IF NOT EXISTS documents_by_state ON documents (state) WHERE state != 'committed';
 """
+_KEYS = "SELECT key FROM document_fields UNION ALL SELECT key FROM given_fields"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,11 +64,13 @@ class FileStamp:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PendingDocument:
-    """A document whose points are about to be written; ``covered``: its non-blank characters in chunks."""
+    """A document whose points are about to be written. ``covered``: its non-blank characters in chunks; ``codes``: of
+    each chunk's tokens (:mod:`ingest.late`)."""
 
     document: Document
     chunks: int
     covered: int
+    codes: tuple[bytes, ...] = ()
 
 
 class Catalogue:
@@ -104,6 +122,11 @@ class Catalogue:
         with self._told():
             return self._db.execute(query, values).fetchall()
 
+    @property
+    def changes(self) -> int:
+        """Rows that were changed since it was opened: as long as it is the same, every answer is."""
+        return self._db.total_changes
+
     def meta(self) -> dict[str, object]:
         """The facts that the index was made with."""
         return {key: json.loads(value) for key, value in self._rows("SELECT key, value FROM meta")}
@@ -116,14 +139,19 @@ class Catalogue:
     def begin(self, pending: Sequence[PendingDocument]) -> None:
         """Announce documents before their points are written; none of them may be committed."""
         rows = []
+        fields: list[tuple[str, str, str]] = []
         for item in pending:
             text = item.document.text
             visible = sum(len(word) for word in text.split())
             packed = zlib.compress(text.encode())
             rows.append((item.document.id, item.document.content_hash, item.chunks, visible, item.covered, packed))
+            fields += [(item.document.id, *pair) for pair in _pairs(item.document.fields)]
         with self._transaction() as db:
             # A write that failed in this process may have left some of them pending.
             db.executemany("INSERT OR REPLACE INTO documents VALUES (?, ?, 'pending', ?, ?, ?, ?)", rows)
+            db.executemany("INSERT OR IGNORE INTO document_fields VALUES (?, ?, ?)", fields)
+            codes = ((item.document.id, at, held) for item in pending for at, held in enumerate(item.codes))
+            db.executemany("INSERT OR REPLACE INTO codes VALUES (?, ?, ?)", codes)
 
     def commit(self, stamps: Iterable[FileStamp]) -> list[str]:
         """Their points are on disk: serve these sources from now on. Returns the ids that became stale."""
@@ -145,6 +173,7 @@ class Catalogue:
             for source in sources:
                 replaced |= _documents_of(db, source)
                 db.execute("DELETE FROM sources WHERE source=?", (source,))
+                db.execute("DELETE FROM given_fields WHERE source=?", (source,))
             return _mark_stale(db, replaced)
 
     def unfinished(self) -> list[str]:
@@ -155,6 +184,17 @@ class Catalogue:
         """Their points are gone: drop what is not committed of them."""
         with self._transaction() as db:
             db.executemany("DELETE FROM documents WHERE id=? AND state!='committed'", [(id_,) for id_ in ids])
+            for table in ("document_fields", "codes"):
+                gone = f"DELETE FROM {table} WHERE document_id=?1 AND NOT EXISTS (SELECT 1 FROM documents WHERE id=?1)"
+                db.executemany(gone, [(id_,) for id_ in ids])
+
+    def give(self, sources: Iterable[str], fields: Fields) -> None:
+        """Set these fields of sources that are held; a field without values is removed, the others stay."""
+        with self._transaction() as db:
+            for source in sources:
+                db.executemany("DELETE FROM given_fields WHERE source=? AND key=?", [(source, key) for key in fields])
+                rows = [(source, *pair) for pair in _pairs(fields)]
+                db.executemany("INSERT INTO given_fields VALUES (?, ?, ?)", rows)
 
     def holds(self, document_id: str) -> bool:
         return bool(self._rows("SELECT 1 FROM documents WHERE id=? AND state='committed'", (document_id,)))
@@ -165,14 +205,49 @@ class Catalogue:
         rows = self._rows(f"SELECT {', '.join(names)} FROM sources")
         return {row[0]: FileStamp(**dict(zip(names, row, strict=True))) for row in rows}
 
-    def documents(self) -> list[StoredDocument]:
-        """All sources with their documents, in order of source."""
+    def documents(self, filters: Filters | None = None) -> list[StoredDocument]:
+        """All sources with their documents, in order of source; those that pass the filters, if there are any."""
+        return self._documents(*self._where(filters)) if filters else self._documents("1", [])
+
+    def matching(self, filters: Filters) -> dict[str, str]:
+        """By document id, the first source, in order of name, of each document of which a source passes the filters.
+
+        Raises :class:`SourceNotFoundError` for a ``source`` that is not there, :class:`FieldError` for a field that no
+        source has.
+        """
+        condition, values = self._where(filters)
+        query = f"SELECT s.document_id, MIN(s.source) FROM sources s WHERE {condition} GROUP BY 1"
+        return dict(self._rows(query, values))
+
+    def _where(self, filters: Filters) -> tuple[str, list[object]]:
+        for name in filters.own:
+            if not self._rows(f"SELECT 1 FROM ({_KEYS}) WHERE key=? LIMIT 1", (name,)):
+                known = [row[0] for row in self._rows(f"SELECT DISTINCT key FROM ({_KEYS}) ORDER BY 1")]
+                raise FieldError(f"no document has a field {name!r}: there are {', '.join((*BUILT_IN, *known))}")
+        return where(filters, lambda name: self.find(name).source)
+
+    def _documents(self, condition: str, values: Sequence[object]) -> list[StoredDocument]:
         names = ("source", "document_id", "content_hash", "chunks", "characters", "size", "root")
-        rows = self._rows(
+        query = (
             "SELECT s.source, d.id, d.content_hash, d.chunks, d.characters, s.size, s.root "
-            "FROM sources s JOIN documents d ON d.id = s.document_id ORDER BY s.source"
+            f"FROM sources s JOIN documents d ON d.id = s.document_id WHERE {condition} ORDER BY s.source"
         )
-        return [StoredDocument(**dict(zip(names, row, strict=True))) for row in rows]
+        rows = self._rows(query, values)
+        query = (
+            "SELECT s.source, f.key, f.value FROM sources s JOIN document_fields f ON f.document_id = s.document_id "
+            f"WHERE {condition} UNION "
+            "SELECT s.source, g.key, g.value FROM sources s JOIN given_fields g ON g.source = s.source "
+            f"WHERE {condition} ORDER BY 1, 2, 3"
+        )
+        fields: dict[str, dict[str, tuple[str, ...]]] = {}
+        for source, key, value in self._rows(query, [*values, *values]):
+            of_source = fields.setdefault(source, {})
+            of_source[key] = (*of_source.get(key, ()), value)
+        return [StoredDocument(**dict(zip(names, row, strict=True)), fields=fields.get(row[0], {})) for row in rows]
+
+    def document_ids(self) -> set[str]:
+        """Of the committed documents."""
+        return {row[0] for row in self._rows("SELECT DISTINCT document_id FROM sources")}
 
     def chunk_count(self) -> int:
         """Points that the index must hold."""
@@ -200,21 +275,57 @@ class Catalogue:
         with self._told():
             return zlib.decompress(rows[0][0]).decode()
 
+    def codes(self, places: Sequence[tuple[str, int]]) -> list[bytes]:
+        """The token codes of chunks, by (document id, chunk's index), in their order; empty where there are none."""
+        marks = ",".join(["(?, ?)"] * len(places))
+        query = f"SELECT document_id, chunk, codes FROM codes WHERE (document_id, chunk) IN (VALUES {marks})"
+        rows = self._rows(query, [part for place in places for part in place]) if places else []
+        found = {(document_id, chunk): codes for document_id, chunk, codes in rows}
+        return [found.get(place, b"") for place in places]
+
     def find(self, name: str) -> StoredDocument:
         """The document of an exact source or of a unique path suffix (whole path components)."""
-        everything = self.documents()
-        exact = [item for item in everything if item.source == name]
-        found = exact or [item for item in everything if f"/{item.source}".endswith(f"/{name}")]
+        end = f"/{printable(name)}"
+        query = "SELECT source FROM sources WHERE "
+        found = self._rows(f"{query} source=?", [end[1:]]) or self._rows(
+            f"{query} substr('/' || source, -length(?)) = ? ORDER BY source", [end, end]
+        )
         if len(found) == 1:
-            return found[0]
+            return self._documents("s.source=?", found[0])[0]
         if found:
-            some = ", ".join(item.source for item in found[:5])
+            some = ", ".join(row[0] for row in found[:5])
             raise SourceNotFoundError(f"{name!r} names {len(found)} documents ({some}): give more of the path")
         raise SourceNotFoundError(f"no document {name!r} in the index: 'rag docs list' shows what it holds")
 
 
 def _documents_of(db: sqlite3.Connection, source: str) -> set[str]:
     return {row[0] for row in db.execute("SELECT document_id FROM sources WHERE source=?", (source,))}
+
+
+def read_counts(file: Path) -> tuple[int, int, str]:
+    """How many sources and chunks a catalogue holds, and the embedder that it was made with.
+
+    It is only read, also while another process writes it. Raises :class:`IndexDamagedError`.
+    """
+    # Who has it open has a log beside it, in SQLite's mode; without one, to be read as a file that nobody changes
+    # keeps SQLite from making one.
+    mode = "mode=ro" if file.with_name(f"{file.name}-wal").exists() else "immutable=1"
+    try:
+        with closing(sqlite3.connect(f"{file.resolve().as_uri()}?{mode}", uri=True)) as db:
+            sources = db.execute("SELECT COUNT(*) FROM sources").fetchone()[0]
+            query = "SELECT COALESCE(SUM(chunks), 0) FROM documents WHERE state='committed'"
+            chunks = db.execute(query).fetchone()[0]
+            embedder = db.execute("SELECT value FROM meta WHERE key='embedder'").fetchone()
+            return int(sources), int(chunks), str(json.loads(embedder[0])) if embedder else ""
+    except (sqlite3.Error, ValueError) as error:
+        raise IndexDamagedError(
+            f"the catalogue {file} cannot be read ({error}): check its permissions; if that does not help, "
+            "delete its folder and ingest again"
+        ) from error
+
+
+def _pairs(fields: Fields) -> list[tuple[str, str]]:
+    return [(key, value) for key, values in fields.items() for value in values]
 
 
 def _mark_stale(db: sqlite3.Connection, candidates: Iterable[str]) -> list[str]:

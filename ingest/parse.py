@@ -15,10 +15,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ingest.errors import ParseError
+from ingest.fields import Fields
 from ingest.formats import Format, check_bytes, decode, format_of
+from ingest.front_matter import split_front_matter
 from ingest.types import ELEMENT_SEPARATOR, Document, Element, ElementKind
 
-PIPELINE_VERSION = "1"
+PIPELINE_VERSION = "2"
 """Part of every document id: a change of extraction or chunking makes new documents of the same files."""
 
 _NAMESPACE = uuid.UUID("5a3f8f0e-6c0e-5d0b-9a51-3d2f0a6f7c11")
@@ -55,21 +57,24 @@ def parse_bytes(data: bytes, source: str) -> Document:
     """
     kind = format_of(Path(source))
     check_bytes(data, kind)
-    elements = tuple(_placed(_partition(data, kind)))
+    fields, rows = _partition(data, kind)
+    elements = tuple(_placed(rows))
     if not elements:
         raise ParseError(NO_TEXT_LAYER if kind == "pdf" else "no text was found in it")
     hash_ = content_hash(data)
-    return Document(id=document_id(hash_, kind), source=source, content_hash=hash_, elements=elements)
+    return Document(id=document_id(hash_, kind), source=source, content_hash=hash_, elements=elements, fields=fields)
 
 
-def _partition(data: bytes, kind: Format) -> list[Row]:
-    """The format's reader, with its own failures turned into ParseError."""
+def _partition(data: bytes, kind: Format) -> tuple[Fields, list[Row]]:
+    """What the format's reader finds, its own failures turned into ParseError; before it, what a front matter says."""
     _prepare_unstructured()
+    fields: Fields = {}
     try:
         if kind == "html":
             found = _html(_without_xml_declaration(decode(data)))
         elif kind == "markdown":
-            found = _markdown(decode(data))
+            fields, text = split_front_matter(decode(data))
+            found = _markdown(text)
         elif kind == "text":
             from unstructured.partition.text import partition_text
 
@@ -79,13 +84,21 @@ def _partition(data: bytes, kind: Format) -> list[Row]:
 
             found = partition_docx(file=BytesIO(data))
         else:
-            return _pdf(data)
+            return fields, _pdf(data)
     except (ParseError, MemoryError):
         raise
     except Exception as error:
         reason = " ".join(str(error).split())[:200]
         raise ParseError(f"cannot be read as {kind} ({type(error).__name__}: {reason})") from error
-    return [row for element in found if (row := _row(element)).text]
+    return fields, _titled(fields, [row for element in found if (row := _row(element)).text])
+
+
+def _titled(fields: Fields, rows: list[Row]) -> list[Row]:
+    """Under the title of the front matter, which many sites show above the text, unless that begins with it."""
+    title = _clean(next(iter(fields.get("title", ())), ""))
+    if not title or (rows and rows[0].kind == "title" and " ".join(rows[0].text.split()) == title):
+        return rows
+    return [Row(text=title, kind="title", page=None, depth=0), *rows]
 
 
 def _prepare_unstructured() -> None:

@@ -19,8 +19,10 @@ from ingest.catalogue import FileStamp, PendingDocument
 from ingest.chunk import ChunkPolicy, embedding_text
 from ingest.edge import Bm25
 from ingest.errors import NothingToIngestError, ParseError
+from ingest.fields import Fields
 from ingest.formats import MAX_FILE_BYTES, format_of
 from ingest.index import EdgeIndex, EmbeddedDocument
+from ingest.late import token_codes
 from ingest.parse import document_id, file_hash
 from ingest.scan import Scan, SourceFile, scan
 from ingest.types import Embedder
@@ -82,6 +84,7 @@ class _Run:
     known: dict[str, FileStamp]
     progress: Progress | None
     total: int
+    held: list[str] = field(default_factory=list)
     done: int = 0
     added: int = 0
     updated: int = 0
@@ -99,11 +102,17 @@ class _Run:
         self.failed.append(Failure(source=source, error=reason))
         self.tell(source)
 
+    def keep(self, source: str) -> None:
+        self.unchanged += 1
+        self.held.append(source)
+        self.tell(source)
+
     def count(self, source: str) -> None:
         if source in self.known:
             self.updated += 1
         else:
             self.added += 1
+        self.held.append(source)
         self.tell(source)
 
 
@@ -114,13 +123,16 @@ def ingest(
     *,
     prune: bool = False,
     workers: int | None = None,
+    fields: Fields | None = None,
     progress: Progress | None = None,
 ) -> IngestReport:
     """Bring the index up to date with the files below ``paths``.
 
     ``prune`` removes sources of the same folders that are no longer on disk; it needs the folder: a path that
     is a file prunes nothing. ``workers``: parser processes, at least 1 (default: one for each core that this
-    process may use). Raises :class:`NothingToIngestError` when nothing could be read at all.
+    process may use). ``fields`` are set for every file that the index holds then, an unchanged one too: in place of
+    earlier values of the same name, and without values to remove them (:func:`ingest.fields.parse_meta`).
+    Raises :class:`NothingToIngestError` when nothing could be read at all.
     """
     began = time.monotonic()
     found = scan(paths)
@@ -134,6 +146,8 @@ def ingest(
     if work:
         _process(run, work, workers or _usable_cpus())
     removed = _prune(run, found) if prune else 0
+    if fields:
+        index.catalogue.give(run.held, fields)
     if run.failed and not (run.added or run.updated or run.unchanged):
         named = "; ".join(f"{failure.source}: {failure.error}" for failure in run.failed[:3])
         raise NothingToIngestError(f"none of the {len(files)} files could be read ({named})")
@@ -163,8 +177,7 @@ def _sort_out(run: _Run, files: Sequence[SourceFile]) -> list[_Work]:
             _check_owner(file, owners[file.source], before)
             found = file.path.stat()
             if before is not None and _same_file(before, file, found):
-                run.unchanged += 1
-                run.tell(file.source)
+                run.keep(file.source)
                 continue
             stamp = _stamp(file, found)
         except ParseError as error:
@@ -174,8 +187,7 @@ def _sort_out(run: _Run, files: Sequence[SourceFile]) -> list[_Work]:
             run.fail(file.source, unreadable(error))
             continue
         if before is not None and before.document_id == stamp.document_id:
-            run.unchanged += 1
-            run.tell(file.source)
+            run.keep(file.source)
             restamped.append(stamp)
         elif run.index.catalogue.holds(stamp.document_id):
             run.count(file.source)
@@ -262,7 +274,8 @@ def _write(run: _Run, group: Sequence[tuple[ParsedFile, list[_Work]]]) -> None:
     began = time.monotonic()
     counter, policy = run.embedder.counter, run.policy
     texts = [embedding_text(chunk, counter, policy) for parsed, _ in group for chunk in parsed.chunks]
-    dense = run.embedder.encode(texts)
+    dense, tokens = run.embedder.encode_tokens(texts)
+    codes = [token_codes(item.vectors) for item in tokens]
     embedded = time.monotonic()
     sparse = [run.bm25.document(text) for text in texts]
     documents: list[EmbeddedDocument] = []
@@ -273,7 +286,9 @@ def _write(run: _Run, group: Sequence[tuple[ParsedFile, list[_Work]]]) -> None:
         covered = sum(len(word) for chunk in parsed.chunks for word in chunk.text.split())
         documents.append(
             EmbeddedDocument(
-                pending=PendingDocument(document=parsed.document, chunks=len(parsed.chunks), covered=covered),
+                pending=PendingDocument(
+                    document=parsed.document, chunks=len(parsed.chunks), covered=covered, codes=tuple(codes[rows])
+                ),
                 chunks=parsed.chunks,
                 dense=dense[rows],
                 sparse=tuple(sparse[rows]),

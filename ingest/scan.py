@@ -51,7 +51,7 @@ def scan(paths: Sequence[Path]) -> Scan:
             found, closed = _below(root)
             unlisted += [_source_file(folder, root) for folder in closed]
             if not closed:
-                complete.add(_printable(str(root)))
+                complete.add(printable(str(root)))
         else:
             root = path.resolve().parent
             found = [path.resolve()]
@@ -79,9 +79,9 @@ def _below(root: Path) -> tuple[list[Path], list[Path]]:
 
 def _source_file(path: Path, root: Path) -> SourceFile:
     source = path.relative_to(root).as_posix()
-    return SourceFile(path=path, root=_printable(str(root)), source=_printable(source))
+    return SourceFile(path=path, root=printable(str(root)), source=printable(source))
 
 
-def _printable(name: str) -> str:
+def printable(name: str) -> str:
     """A name that is not valid UTF-8 with its odd bytes escaped, so that it can be shown and stored."""
     return name.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
+
+from ingest.fields import Fields
 
 ElementKind = Literal["title", "text", "list", "table", "code"]
 SearchMode = Literal["hybrid", "dense", "sparse"]
@@ -38,13 +40,15 @@ class Document:
     """The extracted text of one file.
 
     ``id`` is made from the content and the pipeline version, so two files with the same bytes and the same
-    format share it. ``source`` is the POSIX path below the folder that was ingested.
+    format share it. ``source`` is the POSIX path below the folder that was ingested. ``fields``: what its front matter
+    says, by name.
     """
 
     id: str
     source: str
     content_hash: str
     elements: tuple[Element, ...]
+    fields: Fields = field(default_factory=dict)
 
     @property
     def text(self) -> str:
@@ -72,11 +76,34 @@ class Chunk:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A chunk that a search has found, before it is read: whose it is, its place among its document's chunks (from 0),
+    and its score; scores compare only within one search. ``codes``: see :class:`ScoredChunk`."""
+
+    chunk_id: str
+    document_id: str
+    index: int
+    score: float
+    codes: bytes = b""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ScoredChunk:
-    """A search hit; scores compare only within one search."""
+    """A search hit; scores compare only within one search. ``codes``: of the tokens of what was embedded for the chunk
+    (:mod:`ingest.late`), where the search has read them."""
 
     chunk: Chunk
     score: float
+    codes: bytes = b""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class TokenVectors:
+    """The tokens of a text that the model has read: ``spans``, their places in it; ``vectors``, float32 (tokens,
+    dimension), each in its context and of unit length."""
+
+    spans: tuple[tuple[int, int], ...]
+    vectors: Vectors
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,15 +116,19 @@ class SparseVector:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchResult:
-    """Hits, best first, and the cosine of the nearest chunk (-1 to 1; None when no dense query was run)."""
+    """Hits, best first, and the cosine of the nearest chunk (-1 to 1; None when no dense query was run).
+
+    ``engine_ms``: milliseconds of the engine's own searches.
+    """
 
     hits: tuple[ScoredChunk, ...]
     best_cosine: float | None
+    engine_ms: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredDocument:
-    """What the catalogue knows of one source."""
+    """What the catalogue knows of one source. ``fields``: from its front matter and ``--meta``, by name."""
 
     source: str
     document_id: str
@@ -106,6 +137,7 @@ class StoredDocument:
     characters: int
     size: int
     root: str
+    fields: Fields = field(default_factory=dict)
 
 
 class TokenCounter(Protocol):
@@ -126,3 +158,6 @@ class Embedder(Protocol):
 
     def encode(self, texts: Sequence[str]) -> Vectors:
         """Float32 array ``(len(texts), dimension)`` with rows of unit length, row i is text i."""
+
+    def encode_tokens(self, texts: Sequence[str]) -> tuple[Vectors, list[TokenVectors]]:
+        """:meth:`encode`, and the vectors of each text's tokens, special ones left out, from the same pass."""

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Protocol
 
 import numpy as np
 
 from ingest.embed import open_embedder
-from ingest.types import Vectors
+from ingest.types import Embedder
 from rag.claims import FEATURES, features
 from rag.grounding import Grounding, Verdict
 from rag.roles import turned
@@ -27,14 +26,6 @@ ALIGNMENT_FEATURES = (*FEATURES, *MATCHES)
 _KEPT_TEXTS = 256
 
 
-class TokenEmbedder(Protocol):
-    """What is needed of an embedder; :class:`ingest.embed.SentenceTransformerEmbedder` has it."""
-
-    def token_vectors(self, text: str) -> tuple[list[tuple[int, int]], Vectors]:
-        """Where each token stands, and its unit vector: (tokens, dimension)."""
-        ...
-
-
 class AlignmentVerifier:
     """Judges claims by words and token vectors (:class:`rag.grounding.Verifier`)."""
 
@@ -42,14 +33,15 @@ class AlignmentVerifier:
 
     def __init__(
         self,
-        embedder: TokenEmbedder | None = None,
+        embedder: Embedder | None = None,
         grounding: Grounding | None = None,
         weights: Weights | None = None,
     ) -> None:
         """Raises :class:`ingest.errors.EmbedderError` when the default embedder is not on this machine."""
         self._grounding = grounding or Grounding()
         self._weights = weights or load_weights("alignment.json", ALIGNMENT_FEATURES)
-        self._vectors = lru_cache(maxsize=_KEPT_TEXTS)((embedder or open_embedder()).token_vectors)
+        reader = embedder or open_embedder()
+        self._vectors = lru_cache(maxsize=_KEPT_TEXTS)(lambda text: reader.encode_tokens([text])[1][0])
 
     @property
     def measured(self) -> Mapping[str, float]:
@@ -67,7 +59,8 @@ class AlignmentVerifier:
         return (*features(self._grounding, claim, text), *self._matches(claim, text))
 
     def _matches(self, claim: str, text: str) -> tuple[float, float, float]:
-        (spans, asked), (_, told) = self._vectors(claim), self._vectors(text)
+        spans, asked = (read := self._vectors(claim)).spans, read.vectors
+        told = self._vectors(text).vectors
         content = [at for at, (start, end) in enumerate(spans) if self._grounding.term(claim[start:end]) is not None]
         if not content or not len(told):
             return 0.0, 0.0, 1.0

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ingest.types import ScoredChunk
+from rag.packing import LeftOut, Pack, overlaps, whole
 from rag.types import Conversation, Passage
 
 ENOUGH = 2
@@ -20,34 +21,49 @@ SAME_TOPIC = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """A passage in its place in the prompt. ``rank`` (from 1) is its place among the hits of this question, or None
-    when only an earlier question found it."""
+    """A passage in its place in the prompt. ``rank`` (from 1) is that of the best hit in it among the hits of this
+    question, or None when only an earlier question found it. ``whole``: characters of the hits that it was taken from.
+    """
 
     passage: Passage
     rank: int | None
+    whole: int
 
 
-def arrange(conversation: Conversation, hits: Sequence[ScoredChunk], *, follow_up: bool) -> tuple[Candidate, ...]:
-    """The candidates in prompt order, numbered from 1. ``hits``: best first; ``follow_up``: the question leans on
-    the conversation."""
-    found = [Passage.of(hit.chunk, number=1, score=hit.score) for hit in hits]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrangement:
+    """The candidates in prompt order, numbered from 1, and the hits of which none was made."""
+
+    candidates: tuple[Candidate, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
+
+
+def arrange(
+    conversation: Conversation, hits: Sequence[ScoredChunk], *, follow_up: bool, pack: Pack = whole
+) -> Arrangement:
+    """``hits``: best first; ``follow_up``: the question leans on the conversation; ``pack`` makes passages of hits."""
     before = next((turn.passages for turn in reversed(conversation.turns) if turn.passages), ())
-    there = {place(passage) for passage in before}
-    if not (follow_up or any(place(passage) in there for passage in found[:SAME_TOPIC])):
-        before, there = (), set()
-    rank = {place(passage): number for number, passage in enumerate(found, start=1)}
-    fresh = [passage for passage in found[: ENOUGH if before else None] if place(passage) not in there]
-    return numbered([Candidate(passage=p, rank=rank.get(place(p))) for p in (*before, *fresh)])
+    if not (follow_up or any(overlaps(passage, hit.chunk) for passage in before for hit in hits[:SAME_TOPIC])):
+        before = ()
+    packing = pack(hits[: ENOUGH if before else None], before)
+    stays = [Candidate(passage=passage, rank=_rank(passage, hits), whole=len(passage.text)) for passage in before]
+    fresh = [Candidate(passage=new.passage, rank=new.rank, whole=new.whole) for new in packing.passages]
+    return Arrangement(candidates=numbered((*stays, *fresh)), left_out=packing.left_out)
+
+
+def _rank(passage: Passage, hits: Sequence[ScoredChunk]) -> int | None:
+    return next((rank for rank, hit in enumerate(hits, start=1) if overlaps(passage, hit.chunk)), None)
 
 
 def numbered(candidates: Sequence[Candidate]) -> tuple[Candidate, ...]:
     """The same candidates, their passages numbered from 1 in this order."""
     return tuple(
-        Candidate(passage=candidate.passage.at(number), rank=candidate.rank)
+        Candidate(passage=candidate.passage.at(number), rank=candidate.rank, whole=candidate.whole)
         for number, candidate in enumerate(candidates, start=1)
     )
 
 
 def place(passage: Passage) -> tuple[str, int]:
-    """What makes two passages the same: where they begin. Their ends differ when one was shortened."""
+    """What makes two passages of a prompt the same: where they begin, for none overlap. Their ends differ when one was
+    shortened."""
     return passage.source, passage.start

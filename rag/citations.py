@@ -32,13 +32,15 @@ and 68% of what is supported reaches it; on 3,000 claims about other pages, 87% 
 class AnswerWriter:
     """Text of a model goes in piece by piece; supported sentences come out, and add up to ``text``.
 
-    ``unsupported``: the sentences that were left out. ``repeats``: a sentence came a second time; a model that has
+    ``unsupported``: the sentences that were left out. ``supports``: of each one shown, how likely (0 to 1) it is that
+    the passages support it. ``repeats``: a sentence came a second time; a model that has
     begun to loop says nothing new, and the repetition is left out too.
     """
 
     def __init__(self, passages: Sequence[Passage], verifier: Verifier, grounding: Grounding) -> None:
         self.text = ""
         self.unsupported: list[str] = []
+        self.supports: list[float] = []
         self.repeats = False
         self._passages = {passage.number: passage for passage in passages}
         self._verifier = verifier
@@ -101,6 +103,7 @@ class AnswerWriter:
                 return []
             numbers = [best]
             status = "corrected" if named else "verified"
+        self.supports.append(max(support[number] for number in numbers))
         for number in numbers:
             self._record(claim, self._passages[number], status)
         return numbers

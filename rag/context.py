@@ -17,9 +17,10 @@ from prompts.encoding import clean
 from prompts.formats import Encoded, PromptFormat
 from prompts.types import Action, LedgerEntry, Message, Prompt
 from prompts.wording import Wording
-from rag.candidates import Candidate, numbered, place
+from rag.candidates import Arrangement, Candidate, numbered, place
 from rag.errors import QuestionTooLongError
 from rag.grounding import sentence_spans
+from rag.packing import LeftOut
 from rag.types import Conversation, Passage, Turn
 
 _MARKER = re.compile(r"(\s*)\[(\d+)\]")
@@ -64,7 +65,7 @@ class _Draft:
 
 def build_context(
     asked: Instruction,
-    candidates: Sequence[Candidate],
+    arranged: Arrangement,
     conversation: Conversation,
     *,
     format_: PromptFormat,
@@ -80,7 +81,7 @@ def build_context(
     builder = _Builder(asked, format_, wording)
     room = window - reserved
     everything = _Draft(
-        candidates=numbered(candidates),
+        candidates=numbered(arranged.candidates),
         turns=conversation.turns[conversation.folded :],
         summary=conversation.summary,
     )
@@ -95,7 +96,7 @@ def build_context(
         messages=builder.messages(draft),
         token_ids=encoded.token_ids,
         text=encoded.text,
-        ledger=_ledger(builder, draft, everything, encoded),
+        ledger=_ledger(builder, draft, everything, encoded, arranged.left_out),
     )
     return Context(prompt=prompt, passages=draft.passages, turns=len(draft.turns))
 
@@ -223,7 +224,9 @@ def _renumbered(turn: Turn, passages: Sequence[Passage]) -> str:
     return _MARKER.sub(marker, turn.answer)
 
 
-def _ledger(builder: _Builder, draft: _Draft, everything: _Draft, encoded: Encoded) -> tuple[LedgerEntry, ...]:
+def _ledger(
+    builder: _Builder, draft: _Draft, everything: _Draft, encoded: Encoded, left_out: Sequence[LeftOut]
+) -> tuple[LedgerEntry, ...]:
     """One entry a part; a token belongs to the part in which it begins, so the counts add up exactly."""
     regions: list[tuple[int, int, LedgerEntry]] = []
     at = encoded.content_spans[0][0]
@@ -233,10 +236,11 @@ def _ledger(builder: _Builder, draft: _Draft, everything: _Draft, encoded: Encod
         framed = builder.frame(passage)
         start = encoded.text.index(framed, at)
         at = start + len(framed)
-        before = len(whole[place(passage)].text)
-        cut = len(passage.text) < before
         why = "retrieved" if candidate.rank is not None else "was there in the turn before"
-        why = f"cut to {len(passage.text)} of {before} characters to fit" if cut else why
+        length = len(passage.text)
+        if cut := length < candidate.whole:
+            limit = "to fit" if length < len(whole[place(passage)].text) else "for the budget"
+            why = f"cut to {length} of {candidate.whole} characters {limit}"
         entry = _entry(f"passage {passage.number}: {passage.source}", "shortened" if cut else "kept", why)
         regions.append((start, at, entry))
     if draft.summary:
@@ -255,10 +259,10 @@ def _ledger(builder: _Builder, draft: _Draft, everything: _Draft, encoded: Encod
         rest -= tokens
         entries.append(replace(entry, tokens=tokens))
     head = replace(_entry("instruction and format", "kept", "always kept"), tokens=rest)
-    return (head, *entries, *_dropped(draft, everything))
+    return (head, *entries, *_dropped(draft, everything, left_out))
 
 
-def _dropped(draft: _Draft, everything: _Draft) -> list[LedgerEntry]:
+def _dropped(draft: _Draft, everything: _Draft, left_out: Sequence[LeftOut]) -> list[LedgerEntry]:
     """What was there to be put in and is not."""
     kept = {place(passage) for passage in draft.passages}
     dropped = [
@@ -266,6 +270,7 @@ def _dropped(draft: _Draft, everything: _Draft) -> list[LedgerEntry]:
         for passage in everything.passages
         if place(passage) not in kept
     ]
+    dropped += [_entry(f"passage: {hit.source}", "dropped", hit.why) for hit in left_out]
     lost = 2 * (len(everything.turns) - len(draft.turns))
     if lost:
         dropped.append(_entry(f"history: the oldest {lost} messages", "dropped", "the window is full"))

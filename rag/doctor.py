@@ -108,8 +108,9 @@ def _index(settings: Settings) -> tuple[str, bool]:
     from ingest.index import open_index
 
     try:
-        with open_index(settings.index, open_embedder(settings.embedder)) as index:
+        embedder = open_embedder(settings.embedder)
+        with open_index(settings.index, embedder, collection=settings.collection) as index:
             documents = index.documents()
     except IndexMissingError as error:
         return str(error), False
-    return f"{settings.index}: {len(documents)} documents, {sum(d.chunks for d in documents)} chunks", True
+    return f"{settings.location}: {len(documents)} documents, {sum(d.chunks for d in documents)} chunks", True

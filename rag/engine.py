@@ -145,6 +145,38 @@ def next_logits(llama: Any, tokens: Sequence[int], keep: int | None) -> Any:
     return np.ctypeslib.as_array(scores, shape=(llama.n_vocab(),)).copy()
 
 
+def log_probabilities(llama: Any, row: int = -1) -> Any:
+    """float64 (vocabulary,): natural logarithms of the probabilities of the next token, behind the token of this row of
+    the last batch."""
+    import llama_cpp
+    import numpy as np
+
+    scores = llama_cpp.llama_get_logits_ith(llama._ctx.ctx, row)
+    logits = np.ctypeslib.as_array(scores, shape=(llama.n_vocab(),)).astype(np.float64)
+    return logits - np.logaddexp.reduce(logits)
+
+
+def aside(llama: Any, tokens: Sequence[int]) -> list[Any] | None:
+    """:func:`log_probabilities` behind each of some tokens, as if they came next, in one batch; then they are
+    forgotten.
+
+    What was read before is as it was, so that the next token evaluated gives what it would have given. None for a model
+    that cannot forget its last tokens (a recurrent one).
+    """
+    if llama._is_recurrent or llama._is_hybrid:
+        return None
+    given = list(tokens)[: min(llama.n_batch, llama.n_ctx() - llama.n_tokens)]
+    if not given:
+        return []
+    llama._batch.set_batch(batch=given, n_past=llama.n_tokens, logits_all=True)
+    llama._ctx.kv_cache_seq_rm(-1, llama.n_tokens, -1)
+    llama._ctx.decode(llama._batch)
+    found = [log_probabilities(llama, row) for row in range(len(given))]
+    llama._ctx.kv_cache_seq_rm(-1, llama.n_tokens, -1)
+    llama._requires_eval = True  # the scores at hand are no longer those behind what was read
+    return found
+
+
 def is_end(llama: Any, token: int) -> bool:
     """Whether the token ends an answer."""
     import llama_cpp

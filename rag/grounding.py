@@ -10,16 +10,21 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from functools import lru_cache
+from itertools import chain, pairwise
 from typing import Literal, Protocol, runtime_checkable
 
 from ingest.edge import Bm25
 from rag.types import Passage
 
 _NUMBER = re.compile(r"\d+(?:[.,:]\d+)*")
-_SENTENCE = re.compile(r"[^\s].*?(?:[.!?]+[\"'”’)\]]*(?=\s)|(?=\n)|$)", re.DOTALL)
+# Up to a line break, or the marks (and closing quotes and brackets) that white space follows. Nothing is tried twice.
+_SENTENCE = re.compile(r"\S[^.!?\n]*+(?:[.!?]++[\"'”’)\]]*+(?!\s)[^.!?\n]*+)*+(?:[.!?]++[\"'”’)\]]*+)?")
+_PIECE = re.compile(r"[^\x00-/:-@\[-`{-\x7f]+")
+"""What stands between ASCII characters that are no letters and no digits; all of these part words for the engine."""
 _MARKER = re.compile(r"\[\d+\]")
-_KNOWN_WORDS = 20_000
+_KNOWN_PIECES = 20_000
+_LONGEST_KNOWN = 40
 
 
 Label = Literal["supported", "contradicted", "not_enough"]
@@ -101,35 +106,61 @@ class Evidence:
     score: float
 
 
+class _Terms(dict[str, frozenset[int]]):
+    """Terms of the pieces of texts: asking the engine costs more than remembering what it said."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._bm25 = Bm25()
+
+    def __missing__(self, piece: str) -> frozenset[int]:
+        found = frozenset(self._bm25.query(piece).indices)
+        if len(piece) <= _LONGEST_KNOWN:
+            if len(self) >= _KNOWN_PIECES:
+                self.clear()
+            self[piece] = found
+        return found
+
+
 class Grounding:
     """Scores claims against texts; holds the stemmer."""
 
     def __init__(self) -> None:
-        self._bm25 = Bm25()
-        self._known: dict[str, int | None] = {}
+        self._known = _Terms()
 
     def term(self, word: str) -> int | None:
         """The term of a single word, as :meth:`terms` has it; None for a stop word."""
-        if word not in self._known:
-            if len(self._known) >= _KNOWN_WORDS:
-                self._known.clear()
-            self._known[word] = min(self.terms(word), default=None)
-        return self._known[word]
+        return min(self._known[word], default=None)
 
     def terms(self, text: str) -> frozenset[int]:
         """Content terms of a text, stemmed, as numbers that only compare with each other."""
-        return frozenset(self._bm25.query(text).indices)
+        return frozenset().union(*map(self._known.__getitem__, set(_PIECE.findall(text))))
 
     def coverage(self, question: str, texts: list[str]) -> float:
         """Share (0 to 1) of the question's terms that any of the texts has; 1 for a question without terms."""
         wanted = self.terms(question)
-        return len(wanted & self.terms("\n".join(texts))) / len(wanted) if wanted else 1.0
+        pieces = frozenset().union(*map(_pieces, texts))
+        return len(self._wanted(wanted, pieces)) / len(wanted) if wanted else 1.0
 
     def best_sentence(self, question: str, texts: list[str]) -> float:
         """Largest share (0 to 1) of the question's terms that a single sentence of the texts has."""
         wanted = self.terms(question)
-        bodies = (text[start:end] for text in texts for start, end in sentence_spans(text))
-        return max((len(wanted & self.terms(body)) / len(wanted) for body in bodies), default=0.0) if wanted else 1.0
+        if not wanted:
+            return 1.0
+        telling = [{p for p in _pieces(text) if not wanted.isdisjoint(self._known[p])} for text in texts]
+        # No sentence has more than its whole text has, so most texts need not be taken apart.
+        most = [len(self._wanted(wanted, pieces)) for pieces in telling]
+        best = 0
+        for place in sorted(range(len(texts)), key=most.__getitem__, reverse=True):
+            if most[place] <= best:
+                break
+            for start, end in sentence_spans(texts[place]):
+                pieces = telling[place].intersection(_PIECE.findall(texts[place][start:end]))
+                best = max(best, len(self._wanted(wanted, pieces)))
+        return best / len(wanted)
+
+    def _wanted(self, wanted: frozenset[int], pieces: Iterable[str]) -> frozenset[int]:
+        return wanted.intersection(chain.from_iterable(map(self._known.__getitem__, pieces)))
 
     def is_claim(self, sentence: str) -> bool:
         """Whether there is anything in the sentence that could be true or false."""
@@ -148,6 +179,12 @@ class Grounding:
             if score > best.score:
                 best = Evidence(start=start, end=end, score=score)
         return best
+
+
+@lru_cache(maxsize=64)
+def _pieces(text: str) -> frozenset[str]:
+    """Distinct pieces of a text; remembered, for a search looks at the same chunks twice."""
+    return frozenset(_PIECE.findall(text))
 
 
 def sentence_spans(text: str) -> list[tuple[int, int]]:

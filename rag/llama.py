@@ -20,7 +20,7 @@ from rag import engine
 from rag.engine import OnWait
 from rag.errors import ModelError
 from rag.model import StopText
-from rag.types import Sampling, Usage
+from rag.types import Likelihood, Sampling, Usage
 
 
 class LlamaModel:
@@ -47,6 +47,7 @@ class LlamaModel:
         self.name = file.name
         self.usage = Usage()
         self.finished = True
+        self.likelihood: Likelihood | None = None
         self._file = file
         self._llama = engine.load(
             file,
@@ -103,11 +104,14 @@ class LlamaModel:
             )
         tokens = self._tokens(given, sampling)
         made = reused = 0
+        watch = _Watch(self._llama, sampling.rival) if sampling.rival else None
         try:
             for token in tokens:
                 if made == 0:
                     reused = len(given) - self._llama.evaluated
                     self.usage = Usage(prompt_tokens=len(given), reused_tokens=reused)
+                if watch:
+                    self.likelihood = watch.saw(token)
                 if engine.is_end(self._llama, token):
                     self.finished = True
                     break
@@ -151,6 +155,7 @@ class LlamaModel:
     def _tokens(self, given: list[int], sampling: Sampling) -> Any:
         self._llama.evaluated = 0
         self.finished = False
+        self.likelihood = None
         self.usage = Usage(prompt_tokens=len(given))
         self._llama.set_seed(sampling.seed)
         return self._llama.generate(
@@ -185,3 +190,28 @@ class LlamaModel:
     def close(self) -> None:
         """Free the weights."""
         self._llama.close()
+
+
+class _Watch:
+    """How likely the tokens of an answer were, and a rival in their place."""
+
+    def __init__(self, llama: Any, rival: str) -> None:
+        self._llama = llama
+        self._rival = llama.tokenize(rival.encode("utf-8", "replace"), add_bos=False, special=False)
+        self._first = self._beside = 0.0
+        self._own: list[float] = []
+
+    def saw(self, token: int) -> Likelihood | None:
+        """Take the token that was just drawn, before it is evaluated; None from a model that cannot read ahead.
+
+        With the first one the rival is evaluated in its place, at the cost of one small batch.
+        """
+        scores = engine.log_probabilities(self._llama)
+        if not self._own:
+            behind = engine.aside(self._llama, self._rival[:-1])
+            if behind is None:
+                return None
+            steps = [float(row[id_]) for row, id_ in zip((scores, *behind), self._rival, strict=False)]
+            self._first, self._beside = float(scores.max()), sum(steps) / len(steps)
+        self._own.append(float(scores[token]))
+        return Likelihood(rival=self._beside, first=self._first, own=sum(self._own) / len(self._own))

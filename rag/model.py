@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from prompts.formats import PromptFormat, choose_format
 from prompts.types import ControlToken, Prompt
-from rag.types import Sampling, Usage
+from rag.types import Likelihood, Sampling, Usage
 
 
 class ChatModel(Protocol):
@@ -31,6 +31,14 @@ class ChatModel(Protocol):
 
     def stream(self, prompt: Prompt, sampling: Sampling) -> Generator[str]:
         """The answer as it is made. Closing the generator stops the model within one token."""
+
+
+@runtime_checkable
+class LikelihoodModel(Protocol):
+    """A model that tells how likely its words were: of the last ``stream``, from its first piece on, if its
+    ``sampling`` had a rival; else None."""
+
+    likelihood: Likelihood | None
 
 
 class StopText:

@@ -8,12 +8,15 @@ import time
 from collections.abc import Generator
 from contextlib import closing
 from dataclasses import dataclass, replace
+from itertools import chain
 
 from prompts.wording import Wording
+from rag.abstention import Attempt, answer_signals, missing_words, model_signals, search_signals
 from rag.citations import AnswerWriter
+from rag.confidence import PHRASES, Abstention, Judgement
 from rag.context import Context
 from rag.grounding import Grounding, Verifier
-from rag.model import ChatModel
+from rag.model import ChatModel, LikelihoodModel
 from rag.quotes import Similarity, closest_quote
 from rag.retriever import Retrieval
 from rag.schemas import Schema, read_json
@@ -21,8 +24,9 @@ from rag.settings import Settings
 from rag.structured import cite_leaves
 from rag.types import Answer, Citation, Conversation, Passage, StopReason, Timings, ToolCall, Turn, Usage
 
-OFF_DOCUMENTS = "nothing in the documents comes close to this question"
-MODEL_REFUSED = "the model found no answer in the passages"
+OFF_DOCUMENTS = PHRASES["cosine"]
+MODEL_REFUSED = PHRASES["declined"]
+DOUBTFUL = "the documents probably do not answer this question"
 NOT_SUPPORTED = "no passage supports what the model said"
 QUOTED = "no passage supports what the model said; this is the sentence that comes closest to the question"
 LEFT_OUT = "left out, for no passage supports it: "
@@ -66,6 +70,7 @@ class Replies:
         verifier: Verifier,
         grounding: Grounding,
         similarity: Similarity,
+        abstention: Abstention,
     ) -> None:
         self._model = model
         self._settings = settings
@@ -73,40 +78,63 @@ class Replies:
         self._verifier = verifier
         self._grounding = grounding
         self._similarity = similarity
+        self._abstention = abstention
 
     def refuse(
-        self, asked: Asked, why: str, context: Context | None = None, first_token_ms: float | None = None
+        self,
+        asked: Asked,
+        why: str,
+        context: Context | None = None,
+        first_token_ms: float | None = None,
+        judged: Judgement | None = None,
     ) -> Generator[str | Answer]:
-        """The refusal; without a ``context`` the model was not asked."""
+        """The refusal, with the reasons of a judgement; without a ``context`` the model was not asked."""
+        judged = judged or self._judge(asked)
+        why = "; ".join(dict.fromkeys((why, *judged.reasons)))
         yield self._refusal
-        yield self._answer(asked, context, self._refusal, (), why, "refused", first_token_ms)
+        yield self._answer(asked, context, self._refusal, (), why, "refused", first_token_ms, judged)
 
     def text(self, asked: Asked, context: Context) -> Generator[str | Answer]:
-        """Sentence by sentence, those that a source supports."""
+        """Sentence by sentence, those that a source supports.
+
+        Whether to answer at all is decided when the first one is ready: what was shown is never taken back.
+        """
         writer = AnswerWriter(asked.sources(context), self._verifier, self._grounding)
         raw = ""
         first_token_ms: float | None = None
-        with closing(self._model.stream(context.prompt, self._settings.sampling)) as pieces:
-            for piece in pieces:
-                if first_token_ms is None:
+        judged: Judgement | None = None
+        sampling = replace(self._settings.sampling, rival=self._refusal)
+        with closing(self._model.stream(context.prompt, sampling)) as pieces:
+            for piece in chain(pieces, (None,)):
+                if first_token_ms is None and piece is not None:
                     first_token_ms = asked.since()
-                raw += piece
-                if shown := writer.feed(piece):
+                raw += piece or ""
+                if shown := writer.finish() if piece is None else writer.feed(piece):
+                    judged = judged or self._judge(asked, self._attempt(writer))
+                    if self._doubts(asked, judged):
+                        break
                     yield shown
                 if writer.repeats or self._says_refusal(raw):
                     break
-            else:
-                if shown := writer.finish():
-                    yield shown
-        if not writer.text:
-            yield from self._fall_back(asked, context, raw, first_token_ms)
+        if judged is None:
+            yield from self._fall_back(asked, context, raw, first_token_ms, len(writer.unsupported))
+            return
+        if self._doubts(asked, judged):
+            yield from self.refuse(asked, DOUBTFUL, context, first_token_ms, judged)
             return
         why = LEFT_OUT + " / ".join(writer.unsupported) if writer.unsupported else ""
         stop: StopReason = "end" if self._model.finished or writer.repeats else "length"
-        yield self._answer(asked, context, writer.text, writer.citations, why, stop, first_token_ms)
+        yield self._answer(asked, context, writer.text, writer.citations, why, stop, first_token_ms, judged)
 
     def json(self, asked: Asked, context: Context, schema: Schema) -> Generator[str | Answer]:
-        """JSON by the schema, shown when it is whole: until then nothing of it can be checked."""
+        """JSON by the schema, shown when it is whole: until then nothing of it can be checked.
+
+        Whether to answer at all is decided by the search alone.
+        """
+        judged = self._judge(asked)
+        if self._doubts(asked, judged):
+            yield from self.refuse(asked, DOUBTFUL, judged=judged)
+            return
         sampling = replace(self._settings.sampling, schema=schema, stop=(), repeat_penalty=1.0)
         raw = ""
         first_token_ms: float | None = None
@@ -123,13 +151,16 @@ class Replies:
             return
         text = json.dumps(checked.data, ensure_ascii=False)
         yield text
-        answer = self._answer(asked, context, text, checked.citations, checked.why, "end", first_token_ms)
+        answer = self._answer(asked, context, text, checked.citations, checked.why, "end", first_token_ms, judged)
         yield replace(answer, data=checked.data)
 
     def _fall_back(
-        self, asked: Asked, context: Context, raw: str, first_token_ms: float | None
+        self, asked: Asked, context: Context, raw: str, first_token_ms: float | None, left_out: int
     ) -> Generator[str | Answer]:
-        """The model refused, or said nothing that a source supports: quote the sources if they come close."""
+        """The model refused, or said nothing that a source supports: quote the sources if they come close.
+
+        ``left_out``: sentences of the model that no source supports.
+        """
         refused = not raw.strip() or self._says_refusal(raw)
         quote = None
         if not refused:
@@ -142,11 +173,35 @@ class Replies:
             )
         if quote is None:
             why = MODEL_REFUSED if refused else NOT_SUPPORTED
-            yield from self.refuse(asked, why, context, first_token_ms)
+            judged = self._judge(asked, Attempt(left_out=left_out, declined=refused))
+            yield from self.refuse(asked, why, context, first_token_ms, judged)
+            return
+        judged = self._judge(asked, Attempt(supports=(1.0,), left_out=left_out, shown=quote.quote))
+        if self._doubts(asked, judged):
+            yield from self.refuse(asked, NOT_SUPPORTED, context, first_token_ms, judged)
             return
         text = f"{quote.quote} [{quote.number}]"
         yield text
-        yield self._answer(asked, context, text, (quote,), QUOTED, "quoted", first_token_ms)
+        yield self._answer(asked, context, text, (quote,), QUOTED, "quoted", first_token_ms, judged)
+
+    def _attempt(self, writer: AnswerWriter) -> Attempt:
+        return Attempt(
+            supports=tuple(writer.supports),
+            left_out=len(writer.unsupported),
+            shown="\n".join((writer.text, *(citation.quote for citation in writer.citations))),
+        )
+
+    def _judge(self, asked: Asked, attempt: Attempt | None = None) -> Judgement:
+        """How likely the documents answer the question; without an attempt, by what was found for it alone."""
+        signals = search_signals(asked.retrieval, self._grounding)
+        if attempt is not None:
+            likelihood = self._model.likelihood if isinstance(self._model, LikelihoodModel) else None
+            signals |= answer_signals(attempt, asked.retrieval.question, self._grounding) | model_signals(likelihood)
+        return self._abstention.judge(signals, missing_words(asked.retrieval, self._grounding))
+
+    def _doubts(self, asked: Asked, judged: Judgement) -> bool:
+        least = self._settings.min_confidence
+        return not asked.result and judged.confidence < (judged.threshold if least < 0 else least)
 
     def _says_refusal(self, text: str) -> bool:
         return _plain(text).startswith(_plain(self._refusal))
@@ -160,6 +215,7 @@ class Replies:
         why: str,
         stop: StopReason,
         first_token_ms: float | None,
+        judged: Judgement,
     ) -> Answer:
         passages = context.passages if context else ()
         turn = Turn(question=asked.question, standalone=asked.standalone, answer=text, passages=passages)
@@ -177,6 +233,8 @@ class Replies:
             prompt=context.prompt if context else None,
             conversation=replace(asked.conversation, turns=(*asked.conversation.turns, turn)),
             tool_calls=(asked.call,) if asked.call else (),
+            confidence=None if asked.result else judged.confidence,
+            signals={} if asked.result else judged.signals,
         )
 
 

@@ -9,7 +9,9 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from ingest.collections import DEFAULT_COLLECTION, check_collection, collection_folder
 from ingest.embed import DEFAULT_EMBEDDER
+from ingest.errors import IndexProblem
 from ingest.types import SearchMode
 from prompts.formats import FORMAT_NAMES
 from rag.errors import SettingsError
@@ -25,20 +27,28 @@ FlashAttention = Literal["auto", "on", "off"]
 class Settings:
     """Everything that can be set; each field is also ``RAG_<NAME>``, a key of ``rag.toml``, and a flag.
 
-    ``model``: a GGUF file, an alias or a server's URL; empty means the packaged one. ``tokenizer``: a GGUF file whose
-    vocabulary counts and builds the prompts for a server. ``k``: passages to retrieve, 1 to 100.
+    ``collection``: one of those in the index folder, by name. ``model``: a GGUF file, an alias or a server's URL; empty
+    means the packaged one. ``tokenizer``: a GGUF file whose vocabulary counts and builds the prompts for a server.
+    ``k``: passages to retrieve, 1 to 100.
+    ``passage_tokens``: the most tokens, about, of the passages that a question adds to the prompt.
     ``min_relevance``: a question whose retrieval is below it is refused without asking the model (0 to 1).
+    ``min_confidence``: an answer whose confidence is below it is refused before anything of it is shown (0 to 1; 0
+    never; -1: as the abstention file says). ``abstention``: the file of weights that confidence comes from
+    (``rag eval calibrate``); empty means the packaged one.
     ``threads``: 0 means one a core. ``gpu_layers``: -1 means all that the build can offload. ``batch_tokens``: prompt
     tokens that are read at a time, 0 for what suits the processor. ``stop``: a text at which an answer ends; empty for
     none. ``sessions``: the folder in which conversations are kept. ``verifier``: who says whether a passage supports a
-    sentence, as :func:`rag.verifiers.open_verifier` reads it. The samplers from ``top_k`` on are described at
+    sentence, as :func:`rag.verifiers.open_verifier` reads it. ``rerank``: what puts the candidates of a hybrid search
+    into order, as :func:`rag.rerank.open_reranker` reads it. The samplers from ``top_k`` on are described at
     :class:`rag.types.Sampling`.
     """
 
     index: str = ".rag/index"
+    collection: str = DEFAULT_COLLECTION
     embedder: str = DEFAULT_EMBEDDER
     model: str = ""
     k: int = 5
+    passage_tokens: int = 768
     mode: SearchMode = "hybrid"
     min_relevance: float = 0.37
     context_window: int = 4096
@@ -59,10 +69,16 @@ class Settings:
     batch_tokens: int = 0
     flash_attention: FlashAttention = "auto"
     verifier: str = "lexical"
+    rerank: str = "late"
+    min_confidence: float = -1.0
+    abstention: str = ""
 
     def __post_init__(self) -> None:
         _range("k", self.k, 1, 100)
+        _range("passage_tokens", self.passage_tokens, 64, 1_048_576)
         _range("min_relevance", self.min_relevance, 0.0, 1.0)
+        if self.min_confidence != -1:
+            _range("min_confidence", self.min_confidence, 0.0, 1.0)
         _range("context_window", self.context_window, 256, 1_048_576)
         _range("max_answer_tokens", self.max_answer_tokens, 1, self.context_window - 128)
         _range("temperature", self.temperature, 0.0, 5.0)
@@ -78,6 +94,17 @@ class Settings:
         _choice("history", self.history, get_args(HistoryStrategy))
         _choice("flash_attention", self.flash_attention, get_args(FlashAttention))
         _choice("prompt_format", self.prompt_format, FORMAT_NAMES)
+        try:
+            check_collection(self.collection)
+        except IndexProblem as error:
+            raise SettingsError(str(error)) from error
+
+    @property
+    def location(self) -> str:
+        """The folder of the index's collection, to be shown to people."""
+        if self.collection == DEFAULT_COLLECTION:
+            return self.index
+        return str(collection_folder(Path(self.index), self.collection))
 
     @property
     def sampling(self) -> Sampling:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from ingest.types import Chunk
@@ -158,6 +158,8 @@ class Answer:
 
     ``standalone``: the question as it was searched for; another text than ``question`` only for a follow-up.
     ``why`` says, for people, why it was refused or what should be doubted; it is empty for a plain answer.
+    ``confidence`` (0 to 1): how likely it is that the documents answer the question, from ``signals``
+    (:mod:`rag.confidence`); None where the answer rests on a tool's result.
     ``prompt`` is None when the question was refused without asking the model. ``data``: the parsed answer when a JSON
     schema was asked for. ``conversation``: the conversation that the question belongs to, with this turn at its end;
     give it back with the next question.
@@ -177,6 +179,8 @@ class Answer:
     conversation: Conversation
     data: Any = None
     tool_calls: tuple[ToolCall, ...] = ()
+    confidence: float | None = None
+    signals: Mapping[str, float | None] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         """The public form (what ``rag ask --json`` prints): without the prompt, times to a tenth of a millisecond."""
@@ -188,6 +192,8 @@ class Answer:
             "answer": self.text,
             "refused": self.refused,
             "why": self.why,
+            "confidence": _rounded(self.confidence),
+            "signals": {name: _rounded(value) for name, value in self.signals.items()},
             "citations": [asdict(citation) for citation in self.citations],
             "passages": [asdict(passage) for passage in self.passages],
             "usage": asdict(self.usage),
@@ -197,13 +203,18 @@ class Answer:
         }
 
 
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sampling:
     """How tokens are drawn. Temperature 0 is greedy: then only ``max_tokens``, ``repeat_penalty``, ``stop`` and
     ``schema`` matter.
 
     ``top_k`` 0, ``top_p`` 1, ``min_p`` 0 and ``repeat_penalty`` 1 switch that sampler off. ``stop``: texts at which
-    the answer ends; they are no part of it. ``schema``: a JSON schema that the answer is made to follow.
+    the answer ends; they are no part of it. ``schema``: a JSON schema that the answer is made to follow. ``rival``: a
+    text that the answer might begin with instead; a model that can tells how likely (:class:`Likelihood`).
     """
 
     max_tokens: int = 256
@@ -215,3 +226,17 @@ class Sampling:
     repeat_penalty: float = 1.0
     stop: tuple[str, ...] = ()
     schema: Mapping[str, Any] | None = None
+    rival: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Likelihood:
+    """Natural logarithms of probabilities, at most 0, as the model gives them before anything is drawn.
+
+    ``rival``: mean over the tokens of ``Sampling.rival``, were they the beginning of the answer. ``first``: of the
+    token that the answer could most likely begin with. ``own``: mean over the tokens that the answer has so far.
+    """
+
+    rival: float
+    first: float
+    own: float

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from ingest.index import EdgeIndex
 from rag.retriever import Retriever
+from rag.types import Passage
 
 DEPTH = 100
 """Ranks below this are not looked at."""
@@ -16,16 +18,23 @@ DEPTH = 100
 class WhyNot:
     """``stage`` is where the text was lost, or "found"; ``rank`` counts from 1 and is None where it has none."""
 
-    stage: Literal["parse", "chunk", "index", "rank", "found"]
+    stage: Literal["parse", "chunk", "index", "rank", "budget", "found"]
     detail: str
     source: str
     rank: int | None
 
 
-def explain(index: EdgeIndex, retriever: Retriever, source: str, text: str, question: str, k: int) -> WhyNot:
-    """Follow ``text`` through a document's extraction, chunks and rank for ``question`` among the first ``k``.
+Prompted = Callable[[str], Sequence[Passage]]
+"""A question -> the passages that stand in its prompt."""
 
-    White space is not compared. Raises :class:`ingest.errors.SourceNotFoundError`.
+
+def explain(
+    index: EdgeIndex, retriever: Retriever, prompted: Prompted, source: str, text: str, question: str, k: int
+) -> WhyNot:
+    """Follow ``text`` through a document's extraction, chunks, rank for ``question`` among the first ``k``, and prompt.
+
+    ``prompted`` is only asked about a text that gets so far. White space is not compared. Raises
+    :class:`ingest.errors.SourceNotFoundError`.
     """
     document = index.catalogue.find(source)
     wanted = _squeezed(text)
@@ -53,6 +62,11 @@ def explain(index: EdgeIndex, retriever: Retriever, source: str, text: str, ques
             source=document.source,
             rank=ranks[0],
         )
+    passages = [passage for passage in prompted(question) if passage.source == document.source]
+    if not any(wanted in _squeezed(passage.text) for passage in passages):
+        kept = "only other sentences" if passages else "nothing"
+        detail = f"{detail}, but {kept} of its document fit into the prompt: raise --passage-tokens or --context-window"
+        return WhyNot(stage="budget", detail=detail, source=document.source, rank=ranks[0])
     return WhyNot(stage="found", detail=detail, source=document.source, rank=ranks[0])
 
 

@@ -11,7 +11,9 @@ from eval.manifest import run_facts
 from eval.run import run_cases
 from eval.types import Case
 from ingest.embed import HashEmbedder
-from ingest.types import Chunk, ScoredChunk, SearchMode, SearchResult, SparseVector, StoredDocument, Vectors
+from ingest.filters import Filters
+from ingest.late import LateQuery
+from ingest.types import Chunk, ScoredChunk, SearchResult, SparseVector, StoredDocument, Vectors
 from prompts.types import Prompt
 from rag.chat import RagChat
 from rag.model import ScriptedModel
@@ -48,12 +50,12 @@ class MemoryIndex:
         self,
         dense: Vectors | None,
         sparse: SparseVector | None,
+        late: LateQuery | None = None,
         *,
-        mode: SearchMode = "hybrid",
         limit: int = 10,
-        sources: Sequence[str] | None = None,
+        filters: Filters | None = None,
     ) -> SearchResult:
-        del sparse, mode, sources
+        del sparse, late, filters
         self.asked.append(limit)
         assert dense is not None
         cosines = self.embedder.encode([chunk.text for chunk in self.chunks]) @ dense
@@ -61,7 +63,8 @@ class MemoryIndex:
         hits.sort(key=lambda hit: -hit.score)
         return SearchResult(hits=tuple(hits[:limit]), best_cosine=hits[0].score if hits else None)
 
-    def documents(self) -> list[StoredDocument]:
+    def documents(self, filters: Filters | None = None) -> list[StoredDocument]:
+        del filters
         return [
             StoredDocument(
                 source=chunk.source,
@@ -93,7 +96,7 @@ class EchoModel(ScriptedModel):
 
 def memory_chat(model: ScriptedModel, settings: Settings | None = None, texts: Sequence[str] = TEXTS) -> RagChat:
     index = MemoryIndex(texts)
-    return RagChat(Retriever(index, index.embedder), model, settings or Settings(min_relevance=0.0))
+    return RagChat(Retriever(index, index.embedder), model, settings or Settings(min_relevance=0.0, min_confidence=0.0))
 
 
 def run_slowly(file: Path, answers: int) -> None:

@@ -146,7 +146,8 @@ def test_what_cannot_be_replayed(folder: Path, tmp_path_factory: pytest.TempPath
 def command(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
     """``rag eval replay`` with the scripted model and no index."""
 
-    def no_index(location: str, _: object) -> None:
+    def no_index(location: str, _: object, *, collection: str) -> None:
+        assert collection == "default"
         raise IndexMissingError(f"no index in {location}")
 
     monkeypatch.setattr("ingest.embed.open_embedder", lambda _: HashEmbedder())

@@ -21,6 +21,7 @@ from ingest.errors import (
     IndexProblem,
     SourceNotFoundError,
 )
+from ingest.filters import parse_filters
 from ingest.index import EdgeIndex, open_index
 
 EMBEDDER = HashEmbedder(16)
@@ -50,7 +51,9 @@ def folder(tmp_path: Path, docs: Path) -> Path:
 
 
 def search(index: EdgeIndex, query: str, **options: Any) -> list[str]:
-    result = index.search(EMBEDDER.encode([query])[0], Bm25().query(query), **options)
+    mode = options.pop("mode", "hybrid")
+    dense = EMBEDDER.encode([query])[0] if mode != "sparse" else None
+    result = index.search(dense, Bm25().query(query) if mode != "dense" else None, **options)
     return [hit.chunk.source for hit in result.hits]
 
 
@@ -58,17 +61,17 @@ def search(index: EdgeIndex, query: str, **options: Any) -> list[str]:
 def test_search_finds_the_document(folder: Path, mode: Any) -> None:
     with EdgeIndex(folder, EMBEDDER) as index:
         assert search(index, "dogs on the open deck", mode=mode)[0] == "pets.md"
-        assert search(index, "passengers", mode=mode, sources=["pip.md"]) == ["boats/pip.md"]
-        assert search(index, "passengers", mode=mode, sources=[]) == []
+        assert search(index, "passengers", mode=mode, filters=parse_filters(["source=pip.md"])) == ["boats/pip.md"]
+        assert search(index, "passengers", mode=mode, filters=parse_filters(["path=cars"])) == []
 
 
 def test_search_reports_the_nearest_cosine(folder: Path) -> None:
     with EdgeIndex(folder, EMBEDDER) as index:
         text = index.chunks_of(index.documents()[2])[0].text
         dense = EMBEDDER.encode([f"Pets\n{text}"])[0]
-        assert index.search(dense, None, mode="dense").best_cosine == pytest.approx(1.0, abs=1e-3)
-        assert index.search(None, Bm25().query("dogs"), mode="sparse").best_cosine is None
-        assert index.search(None, Bm25().query("zeppelin"), mode="sparse").hits == ()
+        assert index.search(dense, None).best_cosine == pytest.approx(1.0, abs=1e-3)
+        assert index.search(None, Bm25().query("dogs")).best_cosine is None
+        assert index.search(None, Bm25().query("zeppelin")).hits == ()
 
 
 def test_sources_are_found_by_name_or_suffix(folder: Path) -> None:
@@ -85,7 +88,7 @@ def test_a_suffix_that_two_documents_share_is_refused(docs: Path, folder: Path) 
     with EdgeIndex(folder, EMBEDDER) as index:
         pipeline.ingest([docs], index, EMBEDDER)
         with pytest.raises(SourceNotFoundError, match=r"boats/pip\.md, cars/pip\.md"):
-            search(index, "pip", sources=["pip.md"])
+            search(index, "pip", filters=parse_filters(["source=pip.md"]))
 
 
 def test_another_process_gets_the_pid(folder: Path) -> None:

@@ -48,8 +48,8 @@ WHOLE = """if True:
         question = "How much is a new cup wheel for the Polar?"
         dense, sparse = embedder.encode([question])[0], Bm25().query(question)
         found = {
-            mode: [hit.chunk.source for hit in index.search(dense, sparse, mode=mode).hits]
-            for mode in ("hybrid", "dense", "sparse")
+            mode: [hit.chunk.source for hit in index.search(*given).hits]
+            for mode, given in {"hybrid": (dense, sparse), "dense": (dense, None), "sparse": (None, sparse)}.items()
         }
         best = index.search(dense, sparse).best_cosine
     print(json.dumps({

@@ -30,7 +30,7 @@ CHOSEN = st.lists(st.sampled_from(POOL), unique_by=lambda hit: hit.chunk.id, max
 
 
 def after(hits: list[ScoredChunk]) -> Conversation:
-    passages = tuple(candidate.passage for candidate in arrange(Conversation(), hits, follow_up=False))
+    passages = tuple(candidate.passage for candidate in arrange(Conversation(), hits, follow_up=False).candidates)
     return Conversation(turns=(Turn(question="q", standalone="q", answer="a", passages=passages),))
 
 
@@ -42,7 +42,7 @@ def at(hit: ScoredChunk) -> tuple[str, int]:
 def test_the_prompt_grows_at_its_end_or_starts_afresh(
     before: list[ScoredChunk], hits: list[ScoredChunk], follow_up: bool
 ) -> None:
-    found = arrange(after(before), hits, follow_up=follow_up)
+    found = arrange(after(before), hits, follow_up=follow_up).candidates
     places = [place(candidate.passage) for candidate in found]
     old = [at(hit) for hit in before]
     assert len(set(places)) == len(places)
@@ -59,12 +59,12 @@ def test_the_prompt_grows_at_its_end_or_starts_afresh(
 
 
 def test_the_same_hits_again_need_nothing_new() -> None:
-    found = arrange(after(POOL[:4]), [POOL[2], POOL[0]], follow_up=False)
+    found = arrange(after(POOL[:4]), [POOL[2], POOL[0]], follow_up=False).candidates
     assert [place(candidate.passage) for candidate in found] == [at(hit) for hit in POOL[:4]]
 
 
 def test_a_turn_without_passages_is_looked_through() -> None:
     talk = after(POOL[:2])
     refused = Turn(question="off", standalone="off", answer="no")
-    found = arrange(Conversation(turns=(*talk.turns, refused)), POOL[4:5], follow_up=True)
+    found = arrange(Conversation(turns=(*talk.turns, refused)), POOL[4:5], follow_up=True).candidates
     assert [place(candidate.passage) for candidate in found] == [at(POOL[0]), at(POOL[1]), at(POOL[4])]

@@ -23,7 +23,7 @@ SCHEMA = {
 
 
 def chat(retriever: Retriever, model: ScriptedModel, **changed: object) -> RagChat:
-    return RagChat(retriever, model, Settings(**{"k": 3, "min_relevance": 0.3} | changed))  # type: ignore[arg-type]
+    return RagChat(retriever, model, Settings(**{"k": 3, "min_relevance": 0.3, "min_confidence": 0.0} | changed))  # type: ignore[arg-type]
 
 
 def test_json_keeps_what_the_passages_say_and_nulls_the_rest(ferry_retriever: Retriever) -> None:

@@ -63,7 +63,8 @@ def test_a_bad_file_is_named_and_the_rest_is_done(rag: Rag, tmp_path: Path) -> N
         (("search", "x", "-k", "0"), "k is 0: it must be from 1 to 100"),
         (("search", "x", "--mode", "magic"), "choose one of hybrid, dense, sparse"),
         (("search", "--batch", "text.txt"), "text.txt, line 1"),
-        (("search", "x", "--filter", "colour=red", "--index", "none"), "write source=NAME"),
+        (("search", "x", "--filter", "colour", "--index", "none"), "write KEY=VALUE"),
+        (("search", "x", "--collection", "../up", "--index", "none"), "collection '../up'"),
         (("ask", "x", "--index", "http://localhost:1"), "keeps its index in a folder"),
         (("docs", "list", "--index", "text.txt"), "text.txt"),
     ],
@@ -163,6 +164,9 @@ def test_why_not_finds_the_stage(rag: Rag, corpus_index: Path) -> None:
     assert (found.returncode, found.stdout.split(":")[0]) == (0, "found")
     lost = rag("why-not", "http-api.html", "no such words are in it", *index)
     assert (lost.returncode, lost.stdout.split(":")[0]) == (1, "parse")
+    asked = ("--question", "Which method restores archived readings and expunges?", "--passage-tokens", "64")
+    cut = rag("why-not", "http-api.html", "Expunging is carried out after a delay of 48 hours", *asked, *index)
+    assert (cut.returncode, cut.stdout.split(":")[0]) == (1, "budget")
 
 
 def test_config_doctor_and_models_answer_in_json(rag: Rag, corpus_index: Path, tmp_path: Path) -> None:

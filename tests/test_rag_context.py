@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 
 import pytest
 from hypothesis import assume, given, settings
@@ -14,6 +15,7 @@ from prompts.wording import load_wording
 from rag.candidates import arrange, place
 from rag.context import Context, Instruction, build_context
 from rag.errors import QuestionTooLongError
+from rag.packing import Budget, pack
 from rag.types import Conversation, History, Turn
 
 WORDING = load_wording()
@@ -132,7 +134,7 @@ def conversations(draw: st.DrawFn) -> tuple[Conversation, list[ScoredChunk], boo
     chosen = st.lists(st.sampled_from(pool), unique_by=lambda hit: hit.chunk.id, max_size=len(pool))
     turns = []
     for question, answer in draw(st.lists(st.tuples(PROSE, PROSE), max_size=12)):
-        passages = tuple(c.passage for c in arrange(Conversation(), draw(chosen), follow_up=False))
+        passages = tuple(c.passage for c in arrange(Conversation(), draw(chosen), follow_up=False).candidates)
         turns.append(Turn(question=question, standalone=question, answer=f"{answer} [1] [9]", passages=passages))
     talk = Conversation(
         turns=tuple(turns),
@@ -149,10 +151,11 @@ def test_any_conversation_fits_and_the_ledger_adds_up(
     name: str, made: tuple[Conversation, list[ScoredChunk], bool], window: int, reserved: int
 ) -> None:
     talk, found, follow_up = made
-    candidates = arrange(talk, found, follow_up=follow_up)
+    arranged = arrange(talk, found, follow_up=follow_up)
+    candidates = arranged.candidates
     context = build_context(
         Instruction(question="When does the ferry leave?"),
-        candidates,
+        arranged,
         talk,
         format_=FORMATS[name],
         wording=WORDING,
@@ -205,3 +208,27 @@ def test_the_best_passages_and_the_newest_turns_are_kept() -> None:
 def test_a_question_that_cannot_fit_is_an_error_with_the_numbers() -> None:
     with pytest.raises(QuestionTooLongError, match="window of 512"):
         build("llama-2", "why " * 3000, ["text"], [], 512, 64)
+
+
+def test_the_ledger_says_what_the_budget_cut_and_left_out() -> None:
+    found = hits(
+        ["The ferry leaves at 06:40. " * 3 + "Dogs travel free on the deck of every boat.", "E-17 means drag."]
+    )
+    budget = Budget(tokens=64, count=len, frame=lambda chunk: chunk.text)
+    packing = partial(pack, matches=lambda hit, spans: [float(n) for n, _ in enumerate(spans)], budget=budget)
+    arranged = arrange(Conversation(), found, follow_up=False, pack=packing)
+    context = build_context(
+        Instruction(question="Do dogs pay?"),
+        arranged,
+        Conversation(),
+        format_=FORMATS["smollm2"],
+        wording=WORDING,
+        window=1024,
+        reserved=64,
+    )
+    (passage,) = context.passages
+    assert passage.text == "Dogs travel free on the deck of every boat."
+    told = {entry.part: (entry.action, entry.why) for entry in context.prompt.ledger}
+    length = len(found[0].chunk.text)
+    assert told["passage 1: file0.md"] == ("shortened", f"cut to 43 of {length} characters for the budget")
+    assert told["passage: file1.md"] == ("dropped", "budget: the 64 tokens for passages are full")

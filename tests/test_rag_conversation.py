@@ -23,7 +23,7 @@ MARIT = "The chief engineer is Marit Solheim."
 
 
 def chat(retriever: Retriever, *answers: str, window: int = 8192, **changed: object) -> RagChat:
-    settings = Settings(**{"k": 3, "min_relevance": 0.2} | changed)  # type: ignore[arg-type]
+    settings = Settings(**{"k": 3, "min_relevance": 0.2, "min_confidence": 0.0} | changed)  # type: ignore[arg-type]
     return RagChat(retriever, ScriptedModel(answers, context_window=window), settings)
 
 
@@ -81,7 +81,7 @@ def test_new_passages_are_appended_and_at_most_so_many(ferry_retriever: Retrieve
     asked = chat(ferry_retriever, MARIT, k=1)
     talk = asked.ask(ENGINEER).conversation
     hits = ferry_retriever.search("Do dogs travel free on the open deck?", k=4).hits
-    found = arrange(talk, hits, follow_up=True)
+    found = arrange(talk, hits, follow_up=True).candidates
     assert found[0].passage.source == "crew.md"
     assert [c.passage.number for c in found] == list(range(1, len(found) + 1))
     assert 1 < len(found) <= 1 + ENOUGH
@@ -92,7 +92,7 @@ def test_a_refused_question_in_between_loses_nothing(ferry_retriever: Retriever)
     asked = chat(ferry_retriever, MARIT, "She joined the company in 2004.", min_relevance=0.3)
     first = asked.ask(ENGINEER)
     off = asked.ask("What is the boiling point of tungsten at sea level?", first.conversation)
-    assert off.why == OFF_DOCUMENTS
+    assert off.why.startswith(OFF_DOCUMENTS)
     back = asked.ask("When did she join the company?", off.conversation)
     assert [place(p) for p in back.passages[: len(first.passages)]] == [place(p) for p in first.passages]
 

@@ -1,9 +1,11 @@
+import re
 from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ingest.edge import Bm25
 from rag.grounding import Grounding, sentence_spans
 
 TEXT = "The chief engineer is Marit Solheim. She joined in 2004.\nThe MV Orrin carries 214 passengers."
@@ -63,3 +65,42 @@ def test_scores_are_shares_and_evidence_lies_in_the_text(claim: str, text: str) 
     found = Grounding().closest(claim, text)
     assert 0.0 <= found.score <= 1.0
     assert 0 <= found.start <= found.end <= len(text)
+
+
+WORDS = st.sampled_from(
+    ["engineer", "Engineers", "the", "don't", "x_y", "naïve", "Σας", "don’t", "3.5", "2004", "日本", "ﬁne", "İ", "."]
+)
+PROSE = st.one_of(
+    st.lists(st.tuples(WORDS, st.sampled_from([" ", ". ", "?) ", "\n", "-", "–", ""]))).map(
+        lambda parts: "".join(word + end for word, end in parts)
+    ),
+    st.text(max_size=200),
+)
+
+
+@given(PROSE)
+def test_terms_are_those_of_the_engine(text: str) -> None:
+    assert Grounding().terms(text) == frozenset(Bm25().query(text).indices)
+
+
+@given(PROSE, st.lists(PROSE, max_size=4))
+def test_the_best_sentence_is_found_without_looking_at_all_of_them(question: str, texts: list[str]) -> None:
+    grounding = Grounding()
+    wanted = grounding.terms(question)
+    sentences = [text[start:end] for text in texts for start, end in sentence_spans(text)]
+    shares = [len(wanted & grounding.terms(sentence)) / len(wanted) for sentence in sentences] if wanted else [1.0]
+    assert grounding.best_sentence(question, texts) == max(shares, default=0.0)
+    assert grounding.coverage(question, texts) >= grounding.best_sentence(question, texts) * bool(texts)
+
+
+def test_a_term_that_was_forgotten_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rag.grounding._KNOWN_PIECES", 3)
+    small, long_word = Grounding(), "engineer" * 9
+    words = ["engineer", "passenger", "boat", "ferry", "dog", long_word]
+    assert [small.term(word) for word in words * 2] == [Grounding().term(word) for word in words * 2]
+
+
+@given(st.text(alphabet="aA1 .!?\n\t\"'”’)](-\x85\u2028\r", max_size=60))
+def test_a_sentence_ends_where_white_space_follows_its_marks(text: str) -> None:
+    plain = re.compile(r"[^\s].*?(?:[.!?]+[\"'”’)\]]*(?=\s)|(?=\n)|$)", re.DOTALL)
+    assert sentence_spans(text) == [match.span() for match in plain.finditer(text)]

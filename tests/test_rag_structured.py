@@ -16,7 +16,7 @@ from prompts_support import HOSTILE
 from prompts.tool_wording import load_tool_wording
 from prompts.types import Prompt
 from prompts.wording import load_wording
-from rag.candidates import Candidate
+from rag.candidates import Arrangement, Candidate
 from rag.context import Instruction, build_context
 from rag.errors import ModelError, SettingsError
 from rag.grounding import Grounding
@@ -396,7 +396,7 @@ def ask_json(model: Any, question: str, schema: dict[str, Any], max_tokens: int 
     shown = load_tool_wording().json(question, outline(schema))
     context = build_context(
         Instruction(question=shown),
-        [Candidate(passage=one, rank=one.number) for one in PASSAGES],
+        Arrangement(candidates=tuple(Candidate(passage=one, rank=one.number, whole=len(one.text)) for one in PASSAGES)),
         Conversation(),
         format_=model.format,
         wording=load_wording(),

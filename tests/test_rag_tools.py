@@ -14,7 +14,7 @@ from prompts.errors import WordingError
 from prompts.tool_wording import load_tool_wording
 from prompts.types import Prompt
 from prompts.wording import load_wording
-from rag.candidates import Candidate
+from rag.candidates import Arrangement, Candidate
 from rag.citations import AnswerWriter
 from rag.context import Context, build_context
 from rag.errors import QuestionTooLongError, SettingsError
@@ -238,7 +238,11 @@ def answering(
 ) -> Context:
     return build_context(
         put_back(call, WORDING, question, len(passages) + 1, request=question),
-        [Candidate(passage=one, rank=number) for number, one in enumerate(passages, start=1)],
+        Arrangement(
+            candidates=tuple(
+                Candidate(passage=one, rank=number, whole=len(one.text)) for number, one in enumerate(passages, start=1)
+            )
+        ),
         conversation,
         format_=model.format,
         wording=load_wording(),

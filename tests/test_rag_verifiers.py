@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest.cross_encoder import open_pair_scorer
-from ingest.embed import open_embedder
+from ingest.embed import HashEmbedder, open_embedder
 from ingest.errors import EmbedderError
 from prompts.defuse import find_reserved
 from rag.alignment import ALIGNMENT_FEATURES, AlignmentVerifier
@@ -233,24 +233,8 @@ def test_the_packaged_model_as_judge_gives_the_same_verdict_whatever_came_before
     assert by_path.measured == FIGURES
 
 
-class TokenVectors:
-    """A vector for each word: the same word, the same vector."""
-
-    def token_vectors(self, text: str) -> tuple[list[tuple[int, int]], np.ndarray]:
-        words = text.split()
-        spans, at = [], 0
-        for word in words:
-            at = text.index(word, at)
-            spans.append((at, at + len(word)))
-            at += len(word)
-        rows = np.zeros((len(words), 64), dtype=np.float32)
-        for row, word in zip(rows, words, strict=True):
-            row[sum(map(ord, word.strip(".").casefold())) % 64] = 1.0
-        return spans, rows
-
-
 def test_alignment_features_go_from_nothing_to_all_in_common() -> None:
-    verifier = AlignmentVerifier(TokenVectors())
+    verifier = AlignmentVerifier(HashEmbedder())
     assert verifier.features(TEXT, TEXT)[-3:] == (1.0, 1.0, 0.0)
     assert verifier.features(TEXT, "")[-3:] == (0.0, 0.0, 1.0)
     assert verifier.features("", TEXT)[-3:] == (0.0, 0.0, 1.0)
@@ -260,7 +244,9 @@ def test_alignment_features_go_from_nothing_to_all_in_common() -> None:
 def test_token_vectors_of_the_embedder_fit_their_offsets() -> None:
     embedder = open_embedder()
     for text in (TEXT, "", "   ", "word " * 400, "naïve café 🙂"):
-        spans, vectors = embedder.token_vectors(text)
+        dense, (read,) = embedder.encode_tokens([text])
+        spans, vectors = read.spans, read.vectors
+        assert np.allclose(dense, embedder.encode([text]), atol=1e-5)
         assert vectors.shape == (len(spans), embedder.dimension)
         assert len(spans) <= embedder.window - 2
         assert np.allclose(np.linalg.norm(vectors, axis=1), 1.0, atol=1e-4)

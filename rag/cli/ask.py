@@ -13,6 +13,7 @@ from rag.cli.output import emit, note, print_sources, progress, read_batch, safe
 from rag.cli.parts import open_chat, open_retriever, stream_answer
 
 if TYPE_CHECKING:
+    from ingest.filters import Filters
     from prompts.types import Prompt
     from rag.chat import RagChat
     from rag.context import Context
@@ -30,20 +31,25 @@ def search(
     flags: options.Flags,
 ) -> None:
     """Show the passages that match best, without asking a model."""
+    from ingest.filters import parse_filters
     from rag.settings import resolve
 
     settings = resolve(flags).settings
-    only = options.sources(filter_)
+    filters = parse_filters(filter_ or ())
     queries = _questions(query, batch)
     with open_retriever(settings) as retriever:
         found = retriever.search_many(
-            [question for _, question in queries], k=settings.k, mode=settings.mode, sources=only
+            [question for _, question in queries], k=settings.k, mode=settings.mode, filters=filters
         )
     for (id_, _), retrieval in zip(queries, found, strict=True):
         if json or batch:
             emit(({"id": id_} if batch else {}) | _search_json(retrieval))
         else:
             _print_hits(retrieval)
+    if filters and not any(retrieval.hits for retrieval in found):
+        note(
+            f"nothing was found in documents with {safe(str(filters))}; 'rag docs list --filter' shows which those are"
+        )
 
 
 @options.takes_settings(*options.GENERATE)
@@ -55,46 +61,52 @@ def ask(
     schema: Annotated[
         Optional[Path], typer.Option("--schema", help="File with a JSON schema that the answer is to follow.")
     ] = None,
+    filter_: options.Filter = None,
     batch: options.Batch = None,
     json: options.Json = False,
     *,
     flags: options.Flags,
 ) -> None:
     """Answer a question from the documents, with sources, or say that they don't answer it."""
+    from ingest.filters import parse_filters
     from rag.schemas import load_schema
     from rag.settings import resolve
 
     settings = resolve(flags).settings
+    filters = parse_filters(filter_ or ())
     questions = _questions(question, batch)
     wanted = load_schema(schema) if schema else None
     with open_chat(settings) as chat_:
         if batch:
-            _ask_batch(chat_, questions, wanted)
+            _ask_batch(chat_, questions, wanted, filters)
             return
         text = questions[0][1]
         if json:
-            answer = chat_.ask(text, schema=wanted)
+            answer = chat_.ask(text, schema=wanted, filters=filters)
             shown = answer.prompt.text if show_prompt and answer.prompt else None
             emit(answer.as_json() | ({"prompt": shown} if show_prompt else {}))
             return
         if show_prompt:
-            note(safe(chat_.prepare(text, schema=wanted)[1].prompt.text))
-        print_sources(stream_answer(chat_, text, schema=wanted))
+            note(safe(chat_.prepare(text, schema=wanted, filters=filters)[1].prompt.text))
+        print_sources(stream_answer(chat_, text, schema=wanted, filters=filters))
 
 
 @options.takes_settings(*options.GENERATE)
 def prompt(
     question: Annotated[str, typer.Argument(help="The question.")],
+    filter_: options.Filter = None,
     json: options.Json = False,
     *,
     flags: options.Flags,
 ) -> None:
     """Show the exact prompt of a question, what it costs and what was left out, without generating."""
+    from ingest.filters import parse_filters
     from rag.settings import resolve
 
     settings = resolve(flags).settings
+    filters = parse_filters(filter_ or ())
     with open_chat(settings, vocabulary_only=True) as chat_:
-        _, context = chat_.prepare(question)
+        _, context = chat_.prepare(question, filters=filters)
         if json:
             emit(_prompt_json(context.prompt, chat_))
         else:
@@ -108,12 +120,13 @@ def demo(
     flags: options.Flags,
 ) -> None:
     """Ingest the sample handbook and ask it three questions: two that it answers, one that it does not."""
+    from ingest.collections import DEFAULT_COLLECTION
     from rag.cli.ingest import print_report, run
     from rag.demo import QUESTIONS, corpus_folder
     from rag.settings import resolve
 
-    settings = resolve({"index": index} | flags).settings
-    print_report(run([corpus_folder()], settings.index, settings.embedder), settings.index)
+    settings = resolve({"index": index, "collection": DEFAULT_COLLECTION} | flags).settings
+    print_report(run([corpus_folder()], settings), settings.index)
     with open_chat(settings) as chat_:
         for question in QUESTIONS:
             typer.echo(f"\n> {question}\n")
@@ -122,7 +135,9 @@ def demo(
     typer.echo("Your documents:  rag ingest FOLDER, then  rag ask QUESTION")
 
 
-def _ask_batch(chat_: RagChat, questions: list[tuple[Any, str]], schema: Schema | None) -> None:
+def _ask_batch(
+    chat_: RagChat, questions: list[tuple[Any, str]], schema: Schema | None, filters: Filters | None
+) -> None:
     """One line an answer; a question that cannot be asked gets a line with its error, and the rest goes on."""
     from rag.errors import USER_ERRORS
 
@@ -130,7 +145,7 @@ def _ask_batch(chat_: RagChat, questions: list[tuple[Any, str]], schema: Schema 
     with progress("ask", "questions") as told:
         for done, (id_, text) in enumerate(questions, start=1):
             try:
-                emit({"id": id_} | chat_.ask(text, schema=schema).as_json())
+                emit({"id": id_} | chat_.ask(text, schema=schema, filters=filters).as_json())
             except USER_ERRORS as error:
                 failed = True
                 emit({"id": id_, "question": text, "error": str(error)})
@@ -177,7 +192,7 @@ def _search_json(retrieval: Retrieval) -> dict[str, Any]:
         "timings": {
             "embed_ms": round(retrieval.embed_ms, 2),
             "search_ms": round(retrieval.search_ms, 2),
-            "rerank_ms": 0.0,
+            "rerank_ms": round(retrieval.rerank_ms, 2),
         },
     }
 

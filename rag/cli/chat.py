@@ -15,6 +15,7 @@ from rag.cli import options
 from rag.cli.output import emit, note, print_sources, safe, waiting
 
 if TYPE_CHECKING:
+    from ingest.filters import Filters
     from ingest.index import PassageIndex
     from prompts.types import LedgerEntry
     from rag.chat import RagChat
@@ -39,6 +40,7 @@ def chat(
     session: Annotated[
         Optional[str], typer.Option("--session", help="Go on with the session of this name, or begin it.")
     ] = None,
+    filter_: options.Filter = None,
     no_log: Annotated[
         bool, typer.Option("--no-log", help="Keep nothing; with --session, go on with it and leave it as it is.")
     ] = False,
@@ -56,16 +58,18 @@ def chat(
     flags: options.Flags,
 ) -> None:
     """A conversation at the terminal, kept in a file of yours; /help lists its commands, Ctrl-C stops an answer."""
+    from ingest.filters import parse_filters
     from rag.cli.lines import QuietLines, open_lines
     from rag.cli.parts import open_chat
     from rag.session_log import SessionLog
     from rag.settings import resolve
 
     settings = resolve(flags).settings
+    filters = parse_filters(filter_ or ())
     with SessionLog(Path(settings.sessions)) as log:
         resumed = _open_session(log, session, keep=not no_log, settings=settings)
         with open_chat(settings) as chat_:
-            log.index, log.model = settings.index, chat_.model.name
+            log.index, log.model = settings.location, chat_.model.name
             with waiting("loading the embedding model"):
                 # Its libraries do not stand an interrupted import, so this must not be left to the first question.
                 chat_.retriever.similarity("", [])
@@ -76,7 +80,8 @@ def chat(
             if resumed:
                 _load_state(chat_.model, log)
             try:
-                Talk(chat_, log, QuietLines() if json else open_lines(earlier, COMMANDS), json=json).run()
+                lines = QuietLines() if json else open_lines(earlier, COMMANDS)
+                Talk(chat_, log, lines, json=json, filters=filters).run()
             finally:
                 if keep_state:
                     _save_state(chat_.model, log)
@@ -102,8 +107,8 @@ def _print_resumed(session: Session, settings: Settings) -> None:
     note(f"Session {session.name}: {len(session.current)} turns" + (" since /new" if len(session.starts) > 1 else ""))
     if session.torn:
         note("its last line was cut off when the program was killed; that turn is left out")
-    if session.index and session.index != settings.index:
-        note(f"it was made with the index {safe(session.index)}, not {safe(settings.index)}")
+    if session.index and session.index != settings.location:
+        note(f"it was made with the index {safe(session.index)}, not {safe(settings.location)}")
     if session.current:
         last = session.current[-1].turn
         note(f"\n> {_short(last.question)}\n\n{_short(last.answer)}\n")
@@ -170,8 +175,11 @@ def current_text(index: PassageIndex) -> CurrentText:
 class Talk:
     """Lines in, answers out, until the lines or the user end it. The log holds the conversation."""
 
-    def __init__(self, chat_: RagChat, log: SessionLog, lines: Lines, *, json: bool = False) -> None:
+    def __init__(
+        self, chat_: RagChat, log: SessionLog, lines: Lines, *, json: bool = False, filters: Filters | None = None
+    ) -> None:
         self._chat = chat_
+        self._filters = filters
         self._json = json
         self._log = log
         self._lines = lines
@@ -219,7 +227,7 @@ class Talk:
         from rag.errors import USER_ERRORS
 
         try:
-            answer = self._chat.ask(question, self._log.conversation)
+            answer = self._chat.ask(question, self._log.conversation, filters=self._filters)
             with _undisturbed():
                 self._log.add(answer)
         except USER_ERRORS as error:
@@ -234,7 +242,7 @@ class Talk:
             self._ask_for_program(question)
             return
         try:
-            answer = stream_answer(self._chat, question, self._log.conversation)
+            answer = stream_answer(self._chat, question, self._log.conversation, filters=self._filters)
         except KeyboardInterrupt:
             if not self._lines.interactive:
                 raise

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -24,25 +25,45 @@ def _index(settings: Settings) -> Iterator[EdgeIndex]:
     from ingest.embed import open_embedder
     from ingest.index import open_index
 
-    with open_index(settings.index, open_embedder(settings.embedder)) as index:
+    embedder = open_embedder(settings.embedder)
+    with open_index(settings.index, embedder, collection=settings.collection) as index:
         yield index
 
 
 @app.command("list")
 @options.takes_settings(*options.INDEX)
-def list_(json: options.Json = False, *, flags: options.Flags) -> None:
+def list_(filter_: options.Filter = None, json: options.Json = False, *, flags: options.Flags) -> None:
     """Every document with its chunks and its size."""
+    from ingest.filters import parse_filters
     from rag.settings import resolve
 
     settings = resolve(flags).settings
+    filters = parse_filters(filter_ or ())
     with _index(settings) as opened:
-        documents = opened.documents()
+        documents = opened.documents(filters)
     if json:
-        emit({"index": settings.index, "documents": [asdict(document) for document in documents]})
+        listed = [asdict(document) for document in documents]
+        emit({"index": settings.index, "collection": settings.collection, "documents": listed})
         return
     for document in documents:
         typer.echo(f"{document.chunks:6d} chunks  {document.size:10d} bytes  {safe(document.source)}")
-    typer.echo(f"{len(documents)} documents, {sum(d.chunks for d in documents)} chunks in {settings.index}")
+    typer.echo(f"{len(documents)} documents, {sum(d.chunks for d in documents)} chunks in {settings.location}")
+
+
+@app.command("collections")
+@options.takes_settings("index")
+def collections(json: options.Json = False, *, flags: options.Flags) -> None:
+    """The collections of an index, each with its documents; reads no model and waits for nobody."""
+    from ingest.collections import list_collections
+    from rag.settings import resolve
+
+    index = resolve(flags).settings.index
+    found = list_collections(Path(index))
+    if json:
+        emit({"index": index, "collections": [asdict(collection) for collection in found]})
+        return
+    for collection in found:
+        typer.echo(f"{collection.documents:6d} documents  {collection.chunks:8d} chunks  {collection.name}")
 
 
 @app.command("remove")
@@ -78,7 +99,7 @@ def verify(json: options.Json = False, *, flags: options.Flags) -> None:
             documents = opened.documents()
             damage = {document.source: found for document in documents if (found := opened.check(document))}
     except IndexDamagedError as error:
-        documents, damage = [], {settings.index: str(error)}
+        documents, damage = [], {settings.location: str(error)}
     if json:
         emit({"documents": len(documents), "damaged": damage})
     else:
@@ -89,7 +110,7 @@ def verify(json: options.Json = False, *, flags: options.Flags) -> None:
         raise typer.Exit(1)
 
 
-@options.takes_settings(*options.INDEX, "k")
+@options.takes_settings(*options.PROMPT)
 def why_not(
     source: Annotated[str, typer.Argument(help="A source, or the unique end of one.")],
     text: Annotated[str, typer.Argument(help="A text that you expected to be found.")],
@@ -100,17 +121,25 @@ def why_not(
     *,
     flags: options.Flags,
 ) -> None:
-    """Say where a text was lost: not parsed, not in a chunk, not indexed, or ranked too low. Exit 1 if lost."""
+    """Say where a text was lost: parse, chunk, index, rank, or the prompt's budget. Exit 1 if lost."""
     from ingest.embed import open_embedder
     from ingest.index import open_index
+    from rag.chat import RagChat, open_model
     from rag.retriever import Retriever
     from rag.settings import resolve
+    from rag.types import Passage
     from rag.whynot import explain
 
     settings = resolve(flags).settings
     encoder = open_embedder(settings.embedder)
-    with open_index(settings.index, encoder) as opened:
-        found = explain(opened, Retriever(opened, encoder), source, text, question or text, settings.k)
+    with open_index(settings.index, encoder, collection=settings.collection) as opened:
+        retriever = Retriever(opened, encoder, rerank=settings.rerank)
+
+        def prompted(asked: str) -> tuple[Passage, ...]:
+            chat = RagChat(retriever, open_model(settings, vocabulary_only=True), settings)
+            return chat.prepare(asked)[1].passages
+
+        found = explain(opened, retriever, prompted, source, text, question or text, settings.k)
     if json:
         emit(asdict(found))
     else:

@@ -37,7 +37,8 @@ def derive(
     if suite.drafts:
         note(f"{suite.drafts} drafts are left out: accept them first")
     settings = resolve(flags).settings
-    with open_index(settings.index, open_embedder(settings.embedder)) as opened:
+    embedder = open_embedder(settings.embedder)
+    with open_index(settings.index, embedder, collection=settings.collection) as opened:
         chunks = [chunk for document in opened.documents() for chunk in opened.chunks_of(document)]
     derived = derive_cases(suite.cases, passages_of(chunks), strata)
     for why, times in derived.left_out.most_common():

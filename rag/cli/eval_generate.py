@@ -33,7 +33,8 @@ def generate(
 
     settings = resolve(flags).settings
     check_model(settings.model)
-    with open_index(settings.index, open_embedder(settings.embedder)) as opened:
+    embedder = open_embedder(settings.embedder)
+    with open_index(settings.index, embedder, collection=settings.collection) as opened:
         documents = [opened.catalogue.find(name) for name in source] if source else opened.documents()
         chunks = [chunk for document in documents for chunk in opened.chunks_of(document)]
     model = open_model(settings)

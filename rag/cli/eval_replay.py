@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rag.settings import Settings
 
 
-@options.takes_settings("index", "model", "tokenizer", "threads", "gpu_layers")
+@options.takes_settings("index", "collection", "model", "tokenizer", "threads", "gpu_layers")
 def replay(
     id_: Annotated[str, typer.Argument(metavar="ID", help="Id of the case.")],
     out: Annotated[Path, typer.Option("--out", help="Folder of the run.")] = Path(".rag/eval"),
@@ -59,10 +59,10 @@ def _index_today(recorded: Recorded, settings: Settings, embedder: Embedder) -> 
     from rag.retriever import Retriever
 
     try:
-        with closing(open_index(settings.index, embedder)) as index:
+        with closing(open_index(settings.index, embedder, collection=settings.collection)) as index:
             if index_facts(index) == recorded.manifest.facts.get("index"):
                 return "unchanged"
-            same = finds_the_same(recorded, Retriever(index, embedder), settings)
+            same = finds_the_same(recorded, Retriever(index, embedder, rerank=settings.rerank), settings)
     except IngestError as error:
         return f"not looked at: {error}"
     return "changed, but a search finds the same passages" if same else "changed, and a search finds other passages"

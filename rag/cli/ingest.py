@@ -11,7 +11,9 @@ from rag.cli import options
 from rag.cli.output import emit, note, progress
 
 if TYPE_CHECKING:
+    from ingest.fields import Fields
     from ingest.pipeline import IngestReport
+    from rag.settings import Settings
 
 
 @options.takes_settings(*options.INDEX)
@@ -21,25 +23,39 @@ def ingest(
         bool, typer.Option("--prune", help="Also remove documents whose file is gone from these folders.")
     ] = False,
     workers: Annotated[Optional[int], typer.Option("--workers", min=1, help="Parser processes [one a core].")] = None,
+    meta: Annotated[
+        Optional[list[str]],
+        typer.Option(
+            "--meta",
+            metavar="KEY=VALUE",
+            help="A field of all these files, for --filter; KEY= removes it; may be given several times.",
+        ),
+    ] = None,
     json: options.Json = False,
     *,
     flags: options.Flags,
 ) -> None:
     """Read documents into the index; unchanged files cost nothing."""
+    from ingest.fields import parse_meta
     from rag.settings import resolve
 
     settings = resolve(flags).settings
-    report = run(paths, settings.index, settings.embedder, prune=prune, workers=workers)
+    report = run(paths, settings, prune=prune, workers=workers, fields=parse_meta(meta or ()))
     if json:
         emit(report_json(report))
     else:
-        print_report(report, settings.index)
+        print_report(report, settings.location)
     if report.failed:
         raise typer.Exit(1)
 
 
 def run(
-    paths: list[Path], index: str, embedder_name: str, *, prune: bool = False, workers: int | None = None
+    paths: list[Path],
+    settings: Settings,
+    *,
+    prune: bool = False,
+    workers: int | None = None,
+    fields: Fields | None = None,
 ) -> IngestReport:
     """Ingest with progress on stderr."""
     from ingest.embed import open_embedder
@@ -48,11 +64,12 @@ def run(
     from ingest.scan import scan
 
     scan(paths)
-    embedder = open_embedder(embedder_name)
-    with open_index(index, embedder, create=True) as opened, progress("ingest") as told:
+    embedder = open_embedder(settings.embedder)
+    index = open_index(settings.index, embedder, create=True, collection=settings.collection)
+    with index as opened, progress("ingest") as told:
         if opened.swept:
             note(f"removed {opened.swept} documents that an interrupted run had left unfinished")
-        return ingest_paths(paths, opened, embedder, prune=prune, workers=workers, progress=told)
+        return ingest_paths(paths, opened, embedder, prune=prune, workers=workers, fields=fields, progress=told)
 
 
 def report_json(report: IngestReport) -> dict[str, Any]:

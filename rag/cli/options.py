@@ -13,7 +13,11 @@ import typer
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, and nothing else there.")]
 Filter = Annotated[
     Optional[list[str]],
-    typer.Option("--filter", help="source=NAME: only that document; may be given several times."),
+    typer.Option(
+        "--filter",
+        metavar="KEY=VALUE",
+        help="Only documents of this source, path, type, date or own field; may be given several times.",
+    ),
 ]
 Batch = Annotated[
     Optional[Path],
@@ -25,6 +29,9 @@ Flags = dict[str, Any]
 
 _SETTINGS: dict[str, Any] = {
     "index": Annotated[Optional[str], typer.Option("--index", help="Folder of the index [.rag/index].")],
+    "collection": Annotated[
+        Optional[str], typer.Option("--collection", help="Which collection of the index [default].")
+    ],
     "embedder": Annotated[
         Optional[str], typer.Option("--embedder", help="Embedding model: a folder, or a name in the local cache.")
     ],
@@ -32,6 +39,9 @@ _SETTINGS: dict[str, Any] = {
         Optional[str], typer.Option("--model", help="GGUF file, alias or server URL [the packaged small model].")
     ],
     "k": Annotated[Optional[int], typer.Option("-k", help="Passages to retrieve, 1 to 100 [5].")],
+    "passage_tokens": Annotated[
+        Optional[int], typer.Option("--passage-tokens", help="Most tokens of passages that a question adds [768].")
+    ],
     "mode": Annotated[Optional[str], typer.Option("--mode", help="hybrid, dense or sparse [hybrid].")],
     "context_window": Annotated[
         Optional[int], typer.Option("--context-window", help="Tokens of prompt and answer together [4096].")
@@ -77,13 +87,33 @@ _SETTINGS: dict[str, Any] = {
         Optional[str],
         typer.Option("--verifier", help="Checks sentences: lexical, alignment, nli:MODEL or judge:MODEL [lexical]."),
     ],
+    "min_confidence": Annotated[
+        Optional[float],
+        typer.Option("--min-confidence", help="Refuse answers below it, 0 to 1; -1: as the abstention file says [-1]."),
+    ],
+    "abstention": Annotated[
+        Optional[str],
+        typer.Option("--abstention", help="Weights of the confidence, from 'rag eval calibrate' [packaged]."),
+    ],
+    "rerank": Annotated[
+        Optional[str], typer.Option("--rerank", help="Order of hybrid hits: late, none or cross:MODEL [late].")
+    ],
     "sessions": Annotated[
         Optional[str], typer.Option("--sessions", help="Folder in which conversations are kept [.rag/sessions].")
     ],
 }
 
-INDEX = ("index", "embedder")
-SEARCH = (*INDEX, "k", "mode")
+INDEX = ("index", "collection", "embedder")
+SEARCH = (*INDEX, "k", "mode", "rerank")
+PROMPT = (
+    *SEARCH,
+    "passage_tokens",
+    "model",
+    "tokenizer",
+    "prompt_format",
+    "context_window",
+    "max_answer_tokens",
+)
 GENERATE = tuple(name for name in _SETTINGS if name != "sessions")
 
 
@@ -114,18 +144,3 @@ def takes_settings(*names: str) -> Callable[[Callable[..., None]], Callable[...,
         return run
 
     return decorate
-
-
-def sources(filters: list[str] | None) -> list[str] | None:
-    """The sources of ``source=NAME`` filters; None where there is no filter."""
-    from rag.errors import SettingsError
-
-    if not filters:
-        return None
-    found = []
-    for filter_ in filters:
-        key, _, value = filter_.partition("=")
-        if key != "source" or not value:
-            raise SettingsError(f"--filter {filter_!r}: write source=NAME, the one filter of this version")
-        found.append(value)
-    return found

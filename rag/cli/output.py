@@ -34,9 +34,12 @@ def safe(text: str) -> str:
 
 
 def print_sources(answer: Answer) -> None:
-    """Below a streamed answer: why it was refused or what to doubt, then each citation with its quote."""
+    """Below a streamed answer: why it was refused or what to doubt, its confidence, each citation with its quote."""
     if answer.refused:
-        typer.echo(f"  ({answer.why})")
+        typer.echo(f"  ({safe(answer.why)})")
+    if answer.confidence is not None:
+        note(typer.style(f"confidence {answer.confidence:.2f}", dim=True))
+    if answer.refused:
         return
     if answer.stop == "length":
         note("cut off: raise --max-answer-tokens for a longer answer")

@@ -11,6 +11,7 @@ import typer
 from rag.cli.output import note, safe, waiting
 
 if TYPE_CHECKING:
+    from ingest.filters import Filters
     from rag.chat import RagChat
     from rag.retriever import Retriever
     from rag.schemas import Schema
@@ -26,8 +27,8 @@ def open_retriever(settings: Settings) -> Iterator[Retriever]:
     from rag.retriever import Retriever
 
     embedder = open_embedder(settings.embedder)
-    with open_index(settings.index, embedder) as index:
-        yield Retriever(index, embedder)
+    with open_index(settings.index, embedder, collection=settings.collection) as index:
+        yield Retriever(index, embedder, rerank=settings.rerank)
 
 
 @contextmanager
@@ -46,12 +47,17 @@ def open_chat(settings: Settings, *, vocabulary_only: bool = False) -> Iterator[
 
 
 def stream_answer(
-    chat: RagChat, question: str, conversation: Conversation | None = None, *, schema: Schema | None = None
+    chat: RagChat,
+    question: str,
+    conversation: Conversation | None = None,
+    *,
+    schema: Schema | None = None,
+    filters: Filters | None = None,
 ) -> Answer:
     """Print the answer as it is made, and return it. Whatever ends this early, Ctrl-C too, stops the model."""
     from rag.types import Answer
 
-    with closing(chat.stream(question, conversation or (), schema=schema)) as pieces:
+    with closing(chat.stream(question, conversation or (), schema=schema, filters=filters)) as pieces:
         with waiting("reading the passages") as say:
             chat.model.on_wait = lambda tokens, seconds: say(
                 f"reading {tokens} more tokens, about {max(1, round(seconds))} s"
