@@ -58,7 +58,7 @@ class MemoryIndex:
         del sparse, late, filters
         self.asked.append(limit)
         assert dense is not None
-        cosines = self.embedder.encode([chunk.text for chunk in self.chunks]) @ dense
+        cosines = [row @ dense for row in self.embedder.encode([chunk.text for chunk in self.chunks])]  # each alone
         hits = [ScoredChunk(chunk=chunk, score=float(c)) for chunk, c in zip(self.chunks, cosines, strict=True)]
         hits.sort(key=lambda hit: -hit.score)
         return SearchResult(hits=tuple(hits[:limit]), best_cosine=hits[0].score if hits else None)

@@ -339,7 +339,13 @@ def test_a_folder_tells_what_the_run_was_made_with(tmp_path: Path) -> None:
     manifest = read_manifest(tmp_path)
     assert facts == {**manifest.facts, "machine": manifest.machine}
     assert manifest.machine["threads"] == 3
-    assert manifest.places == {"index": "somewhere", "collection": "default", "model": str(model), "tokenizer": ""}
+    assert manifest.places == {
+        "index": "somewhere",
+        "collection": "default",
+        "model": str(model),
+        "tokenizer": "",
+        "abstention": "",
+    }
     assert manifest.facts["settings"]["k"] == 5
     assert manifest.cases["count"] == len(records) == len(MANY)
     assert manifest.cases["sha256"] == hashlib.sha256((tmp_path / "cases.jsonl").read_bytes()).hexdigest()

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ingest.embed import HashEmbedder
+from ingest.index import open_index
+from ingest.pipeline import ingest
 from ingest.types import Chunk, ScoredChunk
 from prompts.types import Message, Prompt
 from prompts.wording import load_wording
@@ -230,6 +233,15 @@ def test_a_file_that_is_no_file_of_weights(content: bytes, tmp_path: Path) -> No
 
 
 # In the chat
+
+
+@pytest.fixture(scope="module")
+def ferry_retriever(ferry_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Retriever]:
+    """The ferry documents, indexed once: nothing here changes them."""
+    embedder = HashEmbedder()
+    with open_index(str(tmp_path_factory.mktemp("ferry-index") / "index"), embedder, create=True) as index:
+        ingest([ferry_folder], index, embedder, workers=1)
+        yield Retriever(index, embedder)
 
 
 class Telling(ScriptedModel):

@@ -53,7 +53,9 @@ class StubChat:
         assert isinstance(answer, Answer)
         return answer
 
-    def stream(self, question: str, conversation: Conversation, *, schema: None = None) -> Iterator[str | Answer]:
+    def stream(
+        self, question: str, conversation: Conversation, *, schema: None = None, filters: None = None
+    ) -> Iterator[str | Answer]:
         assert schema is None
         self.asked_with.append(conversation or Conversation())
         self.running += 1
