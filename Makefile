@@ -35,7 +35,8 @@ $(VOCABULARY): $(VENV)/installed-dev
 	$(BIN)/python tests/fetch_vocab.py
 
 gate: $(VENV)/installed-dev
-	$(BIN)/rag ingest data/corpus --index .cache/gate-index --prune
+	rm -rf .cache/gate-index
+	$(BIN)/rag ingest data/corpus --index .cache/gate-index
 	$(BIN)/rag eval run data/eval/ci.toml --index .cache/gate-index --gate data/eval/gate.toml --out reports/gate
 
 clean:

@@ -48,15 +48,15 @@ class StubChat:
     running: int = 0
     asked_with: list[Conversation] = field(default_factory=list)
 
-    def ask(self, question: str, conversation: Conversation) -> Answer:
-        *_, answer = self.stream(question, conversation)
+    def ask(self, question: str, conversation: Conversation, *, filters: None = None) -> Answer:
+        *_, answer = self.stream(question, conversation, filters=filters)
         assert isinstance(answer, Answer)
         return answer
 
     def stream(
         self, question: str, conversation: Conversation, *, schema: None = None, filters: None = None
     ) -> Iterator[str | Answer]:
-        assert schema is None
+        assert schema is filters is None
         self.asked_with.append(conversation or Conversation())
         self.running += 1
         try:
