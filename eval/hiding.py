@@ -44,6 +44,10 @@ class HiddenPassages:
                 return replace(found, hits=tuple(shown[:limit]), best_cosine=self._best_cosine(dense, filters))
             depth = max(2 * depth, depth + limit - len(shown))
 
+    def text(self, document_id: str) -> str:
+        """See :meth:`PassageIndex.text`; what is hidden stands in it."""
+        return self._index.text(document_id)
+
     def documents(self, filters: Filters | None = None) -> list[StoredDocument]:
         """See :meth:`PassageIndex.documents`."""
         return self._index.documents(filters)

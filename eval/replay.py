@@ -148,6 +148,7 @@ class _RecordedIndex:
             search = line.data["search"]
             self._best_cosine: float | None = search["best_cosine"]
             self.hits = tuple(map(_hit, search["hits"]))
+            self._sent = [(sent["source"], sent["start"], sent["text"]) for sent in line.data["passages"]]
         except (KeyError, TypeError, AttributeError) as error:
             raise line.wrong("search", "what a run of this version records of the search") from error
 
@@ -171,6 +172,16 @@ class _RecordedIndex:
         """See :meth:`PassageIndex.search`."""
         del dense, sparse, late, limit, filters
         return SearchResult(hits=self.hits, best_cosine=self._best_cosine)
+
+    def text(self, document_id: str) -> str:
+        """As much of a document's text as the hits and the passages hold, each in its place."""
+        own = [(hit.chunk.source, hit.chunk.start, hit.chunk.text) for hit in self.hits]
+        sources = {hit.chunk.source for hit in self.hits if hit.chunk.document_id == document_id}
+        text = ""
+        for _, start, held in sorted(piece for piece in (*own, *self._sent) if piece[0] in sources):
+            text = text.ljust(start)
+            text = text[:start] + held + text[start + len(held) :]
+        return text
 
     def documents(self, filters: Filters | None = None) -> list[StoredDocument]:
         """None are known."""

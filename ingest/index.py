@@ -79,6 +79,9 @@ class PassageIndex(Protocol):
         Raises :class:`ingest.errors.IndexProblem` or FieldError for a filter by something that the index has not.
         """
 
+    def text(self, document_id: str) -> str:
+        """The extracted text of a document, of which its chunks are pieces."""
+
     def documents(self, filters: Filters | None = None) -> list[StoredDocument]:
         """Every source, in order of name; only those that pass the filters, if there are any."""
 
@@ -209,6 +212,9 @@ class EdgeIndex:
     def _drop_stale(self, document_ids: Sequence[str]) -> None:
         if document_ids:
             self._drop(document_ids)
+
+    def text(self, document_id: str) -> str:
+        return self.catalogue.text(document_id)
 
     def documents(self, filters: Filters | None = None) -> list[StoredDocument]:
         return self.catalogue.documents(filters)

@@ -11,7 +11,7 @@ from typing import Any
 
 from ingest.embed import open_embedder
 from ingest.filters import Filters
-from ingest.index import EdgeIndex, open_index
+from ingest.index import open_index
 from prompts.tool_wording import load_tool_wording
 from prompts.wording import Wording, load_wording
 from rag.candidates import Arrangement, arrange
@@ -189,7 +189,6 @@ class RagChat:
 
     def _packing(self, retrieval: Retrieval) -> Pack:
         """How the hits become passages: within the budget, counted by the model that will read them."""
-        index = self.retriever.index
         budget = Budget(
             tokens=self.settings.passage_tokens,
             count=self.model.count_tokens,
@@ -199,7 +198,7 @@ class RagChat:
             pack,
             matches=matches_of(retrieval.question, retrieval.late, self.retriever.token_spans, self._grounding),
             budget=budget,
-            text_of=index.catalogue.text if isinstance(index, EdgeIndex) else None,
+            text_of=self.retriever.index.text,
         )
 
     def _remembering(self, asked: Asked) -> tuple[Asked, Context]:

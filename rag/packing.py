@@ -92,8 +92,7 @@ def pack(
 ) -> Packing:
     """Windows of the hits, best first; the best of the first hit is always among them.
 
-    ``text_of``: without
-    it, windows do not run over the borders of chunks.
+    ``text_of`` gives a document's text by its id; without it, windows do not run over the borders of chunks.
     """
     seen = [_keys(passage.text) for passage in there]
     tells: dict[int, list[bool]] = {}

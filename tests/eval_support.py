@@ -63,6 +63,9 @@ class MemoryIndex:
         hits.sort(key=lambda hit: -hit.score)
         return SearchResult(hits=tuple(hits[:limit]), best_cosine=hits[0].score if hits else None)
 
+    def text(self, document_id: str) -> str:
+        return next(chunk.text for chunk in self.chunks if chunk.document_id == document_id)
+
     def documents(self, filters: Filters | None = None) -> list[StoredDocument]:
         del filters
         return [

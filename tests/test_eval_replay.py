@@ -18,7 +18,10 @@ from eval.run import run_into
 from eval.types import Case
 from ingest.embed import HashEmbedder
 from ingest.errors import IndexMissingError
+from ingest.index import EdgeIndex
+from ingest.pipeline import ingest
 from prompts.types import Message
+from rag.chat import RagChat
 from rag.cli.evaluate import app
 from rag.model import ByteTokenizer, ScriptedModel
 from rag.retriever import Retriever
@@ -64,6 +67,28 @@ def test_every_answer_comes_again_without_the_index(folder: Path, case: Case) ->
     assert made.identical
     assert made.changed == ()
     assert len(model.prompts) == 1
+
+
+def test_passages_that_join_neighbouring_hits_are_joined_again(tmp_path: Path) -> None:
+    for name in ("docs", "run"):
+        (tmp_path / name).mkdir()
+    facts = [
+        f"Boat {n} of the harbour carries {100 + n} passengers over the sound every day of the week." for n in range(12)
+    ]
+    (tmp_path / "docs" / "boats.md").write_text("# Boats\n\n" + "\n\n".join(facts))
+    embedder = HashEmbedder()
+    settings = Settings(min_relevance=0.0, min_confidence=0.0, k=4, model=str(tmp_path / "m.gguf"))
+    (tmp_path / "m.gguf").write_bytes(b"GGUF")
+    case = Case(id="joined", question="How many passengers do the boats of the harbour carry?")
+    with EdgeIndex(tmp_path / "index", embedder, create=True) as index:
+        ingest([tmp_path / "docs"], index, embedder)
+        chat = RagChat(Retriever(index, embedder), ScriptedModel([facts[0]]), settings)
+        (record,), _ = run_into(tmp_path / "run", chat, [case], CONTROLS, lambda done, total: None)
+        joined = [
+            p for p in record.passages if not any(p.text in hit.text for hit in index.chunks_of(index.documents()[0]))
+        ]
+    assert joined
+    assert made_again(tmp_path / "run", "joined", ScriptedModel([facts[0]])).differences == ()
 
 
 def test_settings_are_those_of_then(folder: Path) -> None:
