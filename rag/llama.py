@@ -22,6 +22,9 @@ from rag.errors import ModelError
 from rag.model import StopText
 from rag.types import Likelihood, Sampling, Usage
 
+READ = 32
+"""Tokens of an answer whose likelihood is read: whether to answer is decided about there."""
+
 
 class LlamaModel:
     """A :class:`~rag.model.ChatModel` on llama.cpp. Loading takes the weights' size in memory."""
@@ -110,7 +113,7 @@ class LlamaModel:
                 if made == 0:
                     reused = len(given) - self._llama.evaluated
                     self.usage = Usage(prompt_tokens=len(given), reused_tokens=reused)
-                if watch:
+                if watch and watch.reads:
                     self.likelihood = watch.saw(token)
                 if engine.is_end(self._llama, token):
                     self.finished = True
@@ -200,6 +203,11 @@ class _Watch:
         self._rival = llama.tokenize(rival.encode("utf-8", "replace"), add_bos=False, special=False)
         self._first = self._beside = 0.0
         self._own: list[float] = []
+
+    @property
+    def reads(self) -> bool:
+        """Whether the next token counts: the first :data:`READ` do, so that a long answer costs no more."""
+        return len(self._own) < READ
 
     def saw(self, token: int) -> Likelihood | None:
         """Take the token that was just drawn, before it is evaluated; None from a model that cannot read ahead.
