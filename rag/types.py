@@ -234,7 +234,7 @@ class Likelihood:
     """Natural logarithms of probabilities, at most 0, as the model gives them before anything is drawn.
 
     ``rival``: mean over the tokens of ``Sampling.rival``, were they the beginning of the answer. ``first``: of the
-    token that the answer could most likely begin with. ``own``: mean over the first 32 tokens of the answer, or what there is.
+    token that the answer could most likely begin with. ``own``: mean over the first tokens of the answer, 32 at most.
     """
 
     rival: float
