@@ -29,7 +29,7 @@ from eval.cases import read_cases
 from eval.hiding import without
 from eval.strata import derive, passages_of
 from eval.types import Case
-from rag.abstention import ANSWER, MODEL, search_signals
+from rag.abstention import ANSWER, MODEL, missing_words, search_signals
 from rag.chat import RagChat, open_model
 from rag.confidence import STAGES, Abstention, StageName
 from rag.grounding import Grounding
@@ -96,7 +96,7 @@ def _asked(folder: Path, part: tuple[str, str], opened: ExitStack) -> list[Asked
     found = []
     for case in cases:
         retrieval = without(retriever, case.hidden).search(case.question, k=settings.k)
-        signals = search_signals(retrieval, grounding)
+        signals = search_signals(retrieval, missing_words(retrieval, grounding), grounding)
         early = retrieval.relevance < settings.min_relevance
         found.append(Asked(case=case, retriever=retriever, signals=signals, early=early))
     return found

@@ -9,7 +9,6 @@ DIR/collections/NAME/ the same again, for each collection beside the default one
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -251,9 +250,7 @@ class EdgeIndex:
         if chosen is not None and not chosen:
             return SearchResult(hits=(), best_cosine=None)
         deep = max(CANDIDATES, 2 * limit) if dense is not None and sparse is not None else limit + _TIES
-        began = time.perf_counter()
         nearest, matching = self.store.search(dense, sparse, deep, choice)
-        searched = time.perf_counter()
         names = chosen or self.catalogue.source_of({found.document_id for found in (*nearest, *matching)})
         # Those without a source are being written or replaced.
         nearest, matching = ([one for one in found if one.document_id in names] for found in (nearest, matching))
@@ -265,7 +262,6 @@ class EdgeIndex:
         return SearchResult(
             hits=self._read(ranked[:limit], names, late is not None),
             best_cosine=nearest[0].score if nearest else None,
-            engine_ms=1000 * (searched - began),
         )
 
     def _chosen(self, filters: Filters) -> tuple[Mapping[str, str], Choice | None]:

@@ -116,14 +116,10 @@ class SparseVector:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchResult:
-    """Hits, best first, and the cosine of the nearest chunk (-1 to 1; None when no dense query was run).
-
-    ``engine_ms``: milliseconds of the engine's own searches.
-    """
+    """Hits, best first, and the cosine of the nearest chunk (-1 to 1; None when no dense query was run)."""
 
     hits: tuple[ScoredChunk, ...]
     best_cosine: float | None
-    engine_ms: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,9 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from ingest.late import late_scores, token_matches
+import numpy as np
+
+from ingest.late import token_matches
 from rag.grounding import Grounding
 from rag.lookup import EvenedText
 from rag.retriever import Retrieval
@@ -57,16 +59,15 @@ class Attempt:
     declined: bool = False
 
 
-def search_signals(retrieval: Retrieval, grounding: Grounding) -> dict[str, float | None]:
+def search_signals(retrieval: Retrieval, missing: Missing, grounding: Grounding) -> dict[str, float | None]:
     """The signals of a search, by the names of :data:`SEARCH`; shares are from 0 to 1.
 
     ``cosine``, ``coverage`` and ``sentence`` are ``best_cosine``, ``coverage`` and ``best_sentence`` of the retrieval.
     ``late``: MaxSim (:mod:`ingest.late`) of the question with the hit that has most of it; ``weakest``: how well its
     worst met content token is met in any hit; both None without token vectors. ``first_hit`` is the coverage of the
     question by the best hit alone. ``names_missing`` and ``numbers_missing``: how many of the question's names and
-    numbers no hit has, as a share of :data:`NAMED`.
+    numbers no hit has (``missing``, of :func:`missing_words`), as a share of :data:`NAMED`.
     """
-    missing = missing_words(retrieval, grounding)
     late, weakest = _met(retrieval)
     return {
         "cosine": retrieval.best_cosine,
@@ -151,9 +152,9 @@ def _met(retrieval: Retrieval) -> tuple[float | None, float | None]:
     query, codes = retrieval.late, [hit.codes for hit in retrieval.hits if hit.codes]
     if query is None or not codes:
         return None, None
-    best = token_matches(query, b"".join(codes)).max(axis=0)
-    content = best[query.weights >= query.weights.max()]
-    return float(late_scores(query, codes).max()), float(content.min())
+    met = np.stack([token_matches(query, of_hit).max(axis=0) for of_hit in codes])
+    content = met.max(axis=0)[query.weights >= query.weights.max()]
+    return float((met @ query.weights).max()), float(content.min())
 
 
 def _texts(retrieval: Retrieval) -> list[str]:

@@ -10,24 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ingest.types import ScoredChunk
-from rag.packing import LeftOut, Pack, overlaps, whole
+from rag.packing import Candidate, LeftOut, Pack, numbered, overlaps, whole
 from rag.types import Conversation, Passage
 
 ENOUGH = 2
 """A follow-up is given what stands there already, and its own first two hits (docs/decisions/0009-conversations.md)."""
 SAME_TOPIC = 2
 """A question that stands alone belongs to the topic before if one of its first two hits stood in the prompt."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Candidate:
-    """A passage in its place in the prompt. ``rank`` (from 1) is that of the best hit in it among the hits of this
-    question, or None when only an earlier question found it. ``whole``: characters of the hits that it was taken from.
-    """
-
-    passage: Passage
-    rank: int | None
-    whole: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,20 +36,11 @@ def arrange(
         before = ()
     packing = pack(hits[: ENOUGH if before else None], before)
     stays = [Candidate(passage=passage, rank=_rank(passage, hits), whole=len(passage.text)) for passage in before]
-    fresh = [Candidate(passage=new.passage, rank=new.rank, whole=new.whole) for new in packing.passages]
-    return Arrangement(candidates=numbered((*stays, *fresh)), left_out=packing.left_out)
+    return Arrangement(candidates=numbered((*stays, *packing.passages)), left_out=packing.left_out)
 
 
 def _rank(passage: Passage, hits: Sequence[ScoredChunk]) -> int | None:
     return next((rank for rank, hit in enumerate(hits, start=1) if overlaps(passage, hit.chunk)), None)
-
-
-def numbered(candidates: Sequence[Candidate]) -> tuple[Candidate, ...]:
-    """The same candidates, their passages numbered from 1 in this order."""
-    return tuple(
-        Candidate(passage=candidate.passage.at(number), rank=candidate.rank, whole=candidate.whole)
-        for number, candidate in enumerate(candidates, start=1)
-    )
 
 
 def place(passage: Passage) -> tuple[str, int]:

@@ -17,10 +17,10 @@ from prompts.encoding import clean
 from prompts.formats import Encoded, PromptFormat
 from prompts.types import Action, LedgerEntry, Message, Prompt
 from prompts.wording import Wording
-from rag.candidates import Arrangement, Candidate, numbered, place
+from rag.candidates import Arrangement, place
 from rag.errors import QuestionTooLongError
 from rag.grounding import sentence_spans
-from rag.packing import LeftOut
+from rag.packing import Candidate, LeftOut, numbered
 from rag.types import Conversation, Passage, Turn
 
 _MARKER = re.compile(r"(\s*)\[(\d+)\]")

@@ -203,11 +203,12 @@ class _Watch:
         self._rival = llama.tokenize(rival.encode("utf-8", "replace"), add_bos=False, special=False)
         self._first = self._beside = 0.0
         self._own: list[float] = []
+        self._blind = False
 
     @property
     def reads(self) -> bool:
         """Whether the next token counts: the first :data:`READ` do, so that a long answer costs no more."""
-        return len(self._own) < READ
+        return len(self._own) < READ and not self._blind
 
     def saw(self, token: int) -> Likelihood | None:
         """Take the token that was just drawn, before it is evaluated; None from a model that cannot read ahead.
@@ -218,6 +219,7 @@ class _Watch:
         if not self._own:
             behind = engine.aside(self._llama, self._rival[:-1])
             if behind is None:
+                self._blind = True
                 return None
             steps = [float(row[id_]) for row, id_ in zip((scores, *behind), self._rival, strict=False)]
             self._first, self._beside = float(scores.max()), sum(steps) / len(steps)

@@ -33,11 +33,13 @@ TextOf = Callable[[str], str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Packed:
-    """A passage of the hits; ``rank`` (from 1) is that of the best hit in it, ``whole`` the characters of its hits."""
+class Candidate:
+    """A passage in its place in the prompt. ``rank`` (from 1) is that of the best hit in it among the hits of this
+    question, or None when only an earlier question found it. ``whole``: characters of the hits that it was taken from.
+    """
 
     passage: Passage
-    rank: int
+    rank: int | None
     whole: int
 
 
@@ -53,7 +55,7 @@ class LeftOut:
 class Packing:
     """``passages``: in order of rank, those of one rank as they stand in the document; numbered from 1."""
 
-    passages: tuple[Packed, ...]
+    passages: tuple[Candidate, ...]
     left_out: tuple[LeftOut, ...] = ()
 
 
@@ -65,11 +67,11 @@ def whole(hits: Sequence[ScoredChunk], there: Sequence[Passage]) -> Packing:
     """Every hit as it is, but for those that begin where a passage does already."""
     places = {(passage.source, passage.start) for passage in there}
     found = [
-        Packed(passage=Passage.of(hit.chunk, number=1, score=hit.score), rank=rank, whole=len(hit.chunk.text))
+        Candidate(passage=Passage.of(hit.chunk, number=1, score=hit.score), rank=rank, whole=len(hit.chunk.text))
         for rank, hit in enumerate(hits, start=1)
         if (hit.chunk.source, hit.chunk.start) not in places
     ]
-    return Packing(passages=_numbered(found))
+    return Packing(passages=numbered(found))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,25 +114,29 @@ def pack(
     ]
     chosen = choose(stretches, budget.tokens)
     found = [
-        _packed(hits, stretch, run, text_of)
+        _candidate(hits, stretch, run, text_of)
         for stretch, taken in zip(stretches, chosen, strict=True)
         for run in runs(taken)
     ]
     used = {stretch.units[k].hit for stretch, taken in zip(stretches, chosen, strict=True) for k in taken}
-    here = {rank for rank, hit in enumerate(hits) if any(overlaps(p, hit.chunk) for p in there)}
+    here = {rank for rank, hit in enumerate(hits) if _covered(there, hit.chunk.source, hit.chunk.start, hit.chunk.end)}
     full = f"budget: the {budget.tokens} tokens for passages are full"
     left_out = (
         LeftOut(source=hit.chunk.source, why=REPEATED if rank in repeated else full)
         for rank, hit in enumerate(hits)
         if rank not in used | here
     )
-    found.sort(key=lambda packed: (packed.rank, packed.passage.start))
-    return Packing(passages=_numbered(found), left_out=tuple(left_out))
+    found.sort(key=lambda one: (one.rank or 0, one.passage.start))
+    return Packing(passages=numbered(found), left_out=tuple(left_out))
 
 
 def overlaps(passage: Passage, chunk: Chunk) -> bool:
     """Whether they have text in common, by their places."""
-    return passage.source == chunk.source and passage.start < chunk.end and chunk.start < passage.end
+    return _covered([passage], chunk.source, chunk.start, chunk.end)
+
+
+def _covered(there: Sequence[Passage], source: str, start: int, end: int) -> bool:
+    return any(passage.source == source and passage.start < end and start < passage.end for passage in there)
 
 
 def units_of(text: str) -> list[Span]:
@@ -207,13 +213,14 @@ def _stretches(
                 alone=len(_key(text[start:end])) >= TELLING,
                 row=_CELLS in text[start:end],
             )
-            covered = any(p.source == hit.chunk.source and p.start < unit.end and unit.start < p.end for p in there)
-            units.append(None if covered else unit)
+            units.append(None if _covered(there, hit.chunk.source, unit.start, unit.end) else unit)
     parts = (tuple(u for u in part if u) for free, part in groupby(units, key=lambda unit: unit is not None) if free)
     return [Stretch(units=part, frame=frame) for part in parts]
 
 
-def _packed(hits: Sequence[ScoredChunk], stretch: Stretch, run: tuple[int, int], text_of: TextOf | None) -> Packed:
+def _candidate(
+    hits: Sequence[ScoredChunk], stretch: Stretch, run: tuple[int, int], text_of: TextOf | None
+) -> Candidate:
     units = stretch.units[run[0] : run[1] + 1]
     start, end = units[0].start, units[-1].end
     ranks = sorted({unit.hit for unit in units})
@@ -230,8 +237,9 @@ def _packed(hits: Sequence[ScoredChunk], stretch: Stretch, run: tuple[int, int],
         end=end,
         pages=tuple(sorted({page for hit in parts for page in hit.chunk.pages})),
     )
-    return Packed(passage=passage, rank=ranks[0] + 1, whole=sum(len(hit.chunk.text) for hit in parts))
+    return Candidate(passage=passage, rank=ranks[0] + 1, whole=sum(len(hit.chunk.text) for hit in parts))
 
 
-def _numbered(found: Sequence[Packed]) -> tuple[Packed, ...]:
-    return tuple(replace(packed, passage=packed.passage.at(number)) for number, packed in enumerate(found, start=1))
+def numbered(candidates: Sequence[Candidate]) -> tuple[Candidate, ...]:
+    """The same candidates, their passages numbered from 1 in this order."""
+    return tuple(replace(one, passage=one.passage.at(number)) for number, one in enumerate(candidates, start=1))

@@ -193,11 +193,12 @@ class Replies:
 
     def _judge(self, asked: Asked, attempt: Attempt | None = None) -> Judgement:
         """How likely the documents answer the question; without an attempt, by what was found for it alone."""
-        signals = search_signals(asked.retrieval, self._grounding)
+        missing = missing_words(asked.retrieval, self._grounding)
+        signals = search_signals(asked.retrieval, missing, self._grounding)
         if attempt is not None:
             likelihood = self._model.likelihood if isinstance(self._model, LikelihoodModel) else None
             signals |= answer_signals(attempt, asked.retrieval.question, self._grounding) | model_signals(likelihood)
-        return self._abstention.judge(signals, missing_words(asked.retrieval, self._grounding))
+        return self._abstention.judge(signals, missing)
 
     def _doubts(self, asked: Asked, judged: Judgement) -> bool:
         least = self._settings.min_confidence

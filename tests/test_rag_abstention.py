@@ -18,8 +18,18 @@ from ingest.types import Chunk, ScoredChunk
 from prompts.types import Message, Prompt
 from prompts.wording import load_wording
 from rag import RagChat, Retriever, Settings
-from rag.abstention import ANSWER, MODEL, SEARCH, Attempt, Missing, answer_signals, missing_words, names_of
-from rag.abstention import search_signals as signals_of
+from rag.abstention import (
+    ANSWER,
+    MODEL,
+    SEARCH,
+    Attempt,
+    Missing,
+    Signals,
+    answer_signals,
+    missing_words,
+    names_of,
+    search_signals,
+)
 from rag.confidence import STAGES, Abstention, load_abstention, read_abstention
 from rag.errors import SettingsError
 from rag.grounding import Grounding
@@ -64,6 +74,10 @@ def retrieval(question: str, *texts: str, cosine: float | None = 0.5) -> Retriev
         embed_ms=0.0,
         search_ms=0.0,
     )
+
+
+def signals_of(found: Retrieval, grounding: Grounding) -> Signals:
+    return search_signals(found, missing_words(found, grounding), grounding)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from prompts_support import HOSTILE
 from prompts.tool_wording import load_tool_wording
 from prompts.types import Prompt
 from prompts.wording import load_wording
-from rag.candidates import Arrangement, Candidate
+from rag.candidates import Arrangement
 from rag.context import Instruction, build_context
 from rag.errors import ModelError, SettingsError
 from rag.grounding import Grounding
@@ -24,6 +24,7 @@ from rag.llama import LlamaModel
 from rag.lookup import EvenedText
 from rag.model import ScriptedModel
 from rag.models import find_model
+from rag.packing import Candidate
 from rag.schemas import check_schema, load_schema, outline, read_json, validation_error
 from rag.structured import NOTHING_FOUND, check_answer_schema, cite_leaves
 from rag.types import Conversation, Passage, Sampling

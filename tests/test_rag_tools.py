@@ -14,7 +14,7 @@ from prompts.errors import WordingError
 from prompts.tool_wording import load_tool_wording
 from prompts.types import Prompt
 from prompts.wording import load_wording
-from rag.candidates import Arrangement, Candidate
+from rag.candidates import Arrangement
 from rag.citations import AnswerWriter
 from rag.context import Context, build_context
 from rag.errors import QuestionTooLongError, SettingsError
@@ -22,6 +22,7 @@ from rag.grounding import Grounding
 from rag.llama import LlamaModel
 from rag.model import ByteTokenizer, ScriptedModel
 from rag.models import find_model
+from rag.packing import Candidate
 from rag.tools import LONGEST_RESULT, Toolbox, put_back, result_passage
 from rag.types import Conversation, Passage, Sampling, ToolCall, Turn
 from rag.verifier import LexicalVerifier
