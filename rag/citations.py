@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 
 from rag.grounding import Grounding, Verifier
-from rag.types import Citation, CitationStatus, Passage
+from rag.types import Citation, CitationStatus, Claim, Passage
 
 _MARKER = r"\s*\[\s*\d+(?:\s*[,;]\s*\d+)*\s*\]"
 _MARKERS = re.compile(_MARKER)
@@ -32,15 +32,13 @@ and 68% of what is supported reaches it; on 3,000 claims about other pages, 87% 
 class AnswerWriter:
     """Text of a model goes in piece by piece; supported sentences come out, and add up to ``text``.
 
-    ``unsupported``: the sentences that were left out. ``supports``: of each one shown, how likely (0 to 1) it is that
-    the passages support it. ``repeats``: a sentence came a second time; a model that has
-    begun to loop says nothing new, and the repetition is left out too.
+    ``claims``: the sentences so far, those that were left out too. ``repeats``: a sentence came a second time; a model
+    that has begun to loop says nothing new, and the repetition is left out.
     """
 
     def __init__(self, passages: Sequence[Passage], verifier: Verifier, grounding: Grounding) -> None:
         self.text = ""
-        self.unsupported: list[str] = []
-        self.supports: list[float] = []
+        self.claims: list[Claim] = []
         self.repeats = False
         self._passages = {passage.number: passage for passage in passages}
         self._verifier = verifier
@@ -53,6 +51,11 @@ class AnswerWriter:
     def citations(self) -> tuple[Citation, ...]:
         """In order of appearance, each place once."""
         return tuple(self._citations.values())
+
+    @property
+    def unsupported(self) -> list[str]:
+        """The sentences that were left out."""
+        return [claim.text for claim in self.claims if not claim.numbers]
 
     def feed(self, piece: str) -> str:
         """Take a piece of the model's text; returns what of the sentences that it completes is supported."""
@@ -71,44 +74,50 @@ class AnswerWriter:
     def _settle(self, sentence: str) -> str:
         """The sentence with its markers, or nothing if no passage supports it."""
         body = _MARKERS.sub("", sentence)
-        claim = body.strip()
-        key = " ".join(claim.casefold().split())
-        if not self._grounding.is_claim(claim):
+        text = body.strip()
+        key = " ".join(text.casefold().split())
+        if not self._grounding.is_claim(text):
             return ""
         if key in self._said:
             self.repeats = True
             return ""
         self._said.add(key)
-        numbers = self._cite(claim, {int(n) for n in re.findall(r"\d+", "".join(_MARKERS.findall(sentence)))})
-        if not numbers:
-            self.unsupported.append(claim)
+        claim = self._judge(text, [int(n) for n in re.findall(r"\d+", "".join(_MARKERS.findall(sentence)))])
+        self.claims.append(claim)
+        if not claim.numbers:
             return ""
-        body += "".join(f" [{number}]" for number in numbers)
+        for number in claim.numbers:
+            self._record(text, self._passages[number], claim.status)
+        body += "".join(f" [{number}]" for number in claim.numbers)
         if not self.text:
             body = body.lstrip()
         self.text += body
         return body
 
-    def _cite(self, claim: str, named: set[int]) -> list[int]:
-        """Record where the claim is supported: in the passages that it names, else in the one that does it best."""
+    def _judge(self, text: str, named: Sequence[int]) -> Claim:
+        """Where it is supported: in the passages that it names, else in the one that does it best."""
         support = {
-            number: self._verifier.verify(claim, passage.text, " ".join(passage.headings)).p_supported
+            number: self._verifier.verify(text, passage.text, " ".join(passage.headings)).p_supported
             for number, passage in self._passages.items()
         }
-        numbers = [number for number in support if number in named and support[number] >= SHOWN]
+        best = max(support, key=support.__getitem__, default=None)
         status: CitationStatus = "verified"
-        if not numbers:
-            best = max(support, key=support.__getitem__, default=None)
-            if best is None or support[best] < SHOWN:
-                return []
+        numbers = [number for number in support if number in named and support[number] >= SHOWN]
+        if not numbers and best is not None and support[best] >= SHOWN:
             numbers = [best]
-            status = "corrected" if named else "verified"
-        self.supports.append(max(support[number] for number in numbers))
-        for number in numbers:
-            self._record(claim, self._passages[number], status)
-        return numbers
+            status = "misattributed" if named else "verified"
+        elif not numbers:
+            status = "unsupported" if not named or any(number in support for number in named) else "invalid"
+        likely = [support[number] for number in numbers] or list(support.values())
+        return Claim(
+            text=text,
+            status=status,
+            named=tuple(dict.fromkeys(named)),
+            numbers=tuple(numbers),
+            p_supported=max(likely, default=0.0),
+        )
 
-    def _record(self, claim: str, passage: Passage, status: CitationStatus) -> None:
-        found = self._grounding.closest(claim, passage.text)
+    def _record(self, text: str, passage: Passage, status: CitationStatus) -> None:
+        found = self._grounding.closest(text, passage.text)
         start, end = (found.start, found.end) if found.score else (0, len(passage.text))
         self._citations.setdefault((passage.number, start, end), passage.cite(start, end, status))

@@ -100,6 +100,14 @@ class Replies:
         Whether to answer at all is decided when the first one is ready: what was shown is never taken back.
         """
         writer = AnswerWriter(asked.sources(context), self._verifier, self._grounding)
+        with closing(self._text(asked, context, writer)) as parts:
+            for part in parts:
+                if isinstance(part, Answer):
+                    said = tuple(claim for claim in writer.claims if not self._says_refusal(claim.text))
+                    part = replace(part, claims=said)
+                yield part
+
+    def _text(self, asked: Asked, context: Context, writer: AnswerWriter) -> Generator[str | Answer]:
         raw = ""
         first_token_ms: float | None = None
         judged: Judgement | None = None
@@ -186,7 +194,7 @@ class Replies:
 
     def _attempt(self, writer: AnswerWriter) -> Attempt:
         return Attempt(
-            supports=tuple(writer.supports),
+            supports=tuple(claim.p_supported for claim in writer.claims if claim.numbers),
             left_out=len(writer.unsupported),
             shown="\n".join((writer.text, *(citation.quote for citation in writer.citations))),
         )

@@ -9,8 +9,13 @@ from typing import Any, Literal
 from ingest.types import Chunk
 from prompts.types import Message, Prompt
 
-CitationStatus = Literal["verified", "corrected"]
-"""The passage supports the sentence; it does, but the model had named another passage, or none that there is."""
+CitationStatus = Literal["verified", "misattributed", "unsupported", "invalid"]
+"""What became of a sentence and the passages that the model named for it.
+
+"verified": one of those supports it, or it named none and one was found. "misattributed": none of those does, but
+another one, which is cited instead. "unsupported": no passage supports it. "invalid": nor is there a passage of the
+number that it named. A sentence of the last two is not shown, so a citation has one of the first two.
+"""
 StopReason = Literal["end", "length", "quoted", "refused"]
 """The model ended; the token limit did; its words were replaced by a quoted sentence; it was refused."""
 
@@ -80,6 +85,21 @@ class Citation:
     quote: str
     pages: tuple[int, ...]
     status: CitationStatus
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """A sentence of the model, without markers, and what became of it: it was shown if any passage supports it.
+
+    ``named``: the numbers that the model cited, in order; ``numbers``: those that stand behind it now.
+    ``p_supported`` (0 to 1): how likely it is that the best of those supports it; where there is none, that any does.
+    """
+
+    text: str
+    status: CitationStatus
+    named: tuple[int, ...]
+    numbers: tuple[int, ...]
+    p_supported: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,7 +179,8 @@ class Answer:
     ``standalone``: the question as it was searched for; another text than ``question`` only for a follow-up.
     ``why`` says, for people, why it was refused or what should be doubted; it is empty for a plain answer.
     ``confidence`` (0 to 1): how likely it is that the documents answer the question, from ``signals``
-    (:mod:`rag.confidence`); None where the answer rests on a tool's result.
+    (:mod:`rag.confidence`); None where the answer rests on a tool's result. ``claims``: every sentence that the model
+    said up to the end of the answer, those that are not shown too; empty for JSON.
     ``prompt`` is None when the question was refused without asking the model. ``data``: the parsed answer when a JSON
     schema was asked for. ``conversation``: the conversation that the question belongs to, with this turn at its end;
     give it back with the next question.
@@ -181,6 +202,7 @@ class Answer:
     tool_calls: tuple[ToolCall, ...] = ()
     confidence: float | None = None
     signals: Mapping[str, float | None] = field(default_factory=dict)
+    claims: tuple[Claim, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """The public form (what ``rag ask --json`` prints): without the prompt, times to a tenth of a millisecond."""
@@ -195,6 +217,7 @@ class Answer:
             "confidence": _rounded(self.confidence),
             "signals": {name: _rounded(value) for name, value in self.signals.items()},
             "citations": [asdict(citation) for citation in self.citations],
+            "claims": [asdict(claim) | {"p_supported": _rounded(claim.p_supported)} for claim in self.claims],
             "passages": [asdict(passage) for passage in self.passages],
             "usage": asdict(self.usage),
             "timings": timings,

@@ -9,6 +9,7 @@ from ingest.types import Embedder
 from prompts.types import Message
 from prompts.wording import load_wording
 from rag import Answer, RagChat, Retriever, Settings
+from rag.citations import SHOWN
 from rag.model import ScriptedModel
 from rag.reply import MODEL_REFUSED, NOT_SUPPORTED, OFF_DOCUMENTS, QUOTED
 
@@ -60,7 +61,7 @@ def test_a_models_own_refusal_is_the_whole_answer(ferry_retriever: Retriever, sa
     answer = chat(ferry_retriever, said).ask(ENGINEER)
     assert (answer.refused, answer.text) == (True, REFUSAL)
     assert answer.why.startswith(MODEL_REFUSED)
-    assert answer.citations == ()
+    assert answer.citations == answer.claims == ()
 
 
 def test_an_invented_answer_is_replaced_by_the_closest_sentence(ferry_retriever: Retriever) -> None:
@@ -71,6 +72,10 @@ def test_an_invented_answer_is_replaced_by_the_closest_sentence(ferry_retriever:
     assert answer.why == QUOTED
     assert answer.text.startswith("The MV Orrin carries 214 passengers. [")
     assert "Bob Tree" not in answer.text
+    (claim,) = answer.as_json()["claims"]
+    assert claim["text"] == "Bob Tree has run the galley since 1950."
+    assert (claim["status"], claim["named"], claim["numbers"]) == ("unsupported", (1,), ())
+    assert claim["p_supported"] < SHOWN
 
 
 def test_an_invented_answer_is_refused_when_nothing_comes_close(ferry_retriever: Retriever) -> None:

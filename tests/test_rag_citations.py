@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rag.citations import AnswerWriter
+from rag.citations import SHOWN, AnswerWriter
 from rag.grounding import Grounding
 from rag.types import Passage
 from rag.verifier import LexicalVerifier
@@ -78,10 +78,33 @@ def test_only_supported_sentences_are_shown_with_checked_markers(
         assert writer.unsupported == left_out
 
 
-@pytest.mark.parametrize(("marker", "status"), [("", "verified"), (" [2]", "verified"), (" [1]", "corrected")])
+@pytest.mark.parametrize(("marker", "status"), [("", "verified"), (" [2]", "verified"), (" [1]", "misattributed")])
 def test_a_citation_says_whether_the_model_named_its_passage(marker: str, status: str) -> None:
     (citation,) = written(f"The Orrin carries 214 passengers{marker}.").citations
     assert (citation.number, citation.status) == (2, status)
+
+
+@pytest.mark.parametrize(
+    ("said", "status", "named", "numbers"),
+    [
+        ("The Orrin carries 214 passengers.", "verified", (), (2,)),
+        ("The Orrin carries 214 passengers [1, 2].", "verified", (1, 2), (2,)),
+        ("The Orrin carries 214 passengers [1].", "misattributed", (1,), (2,)),
+        ("The Orrin carries 214 passengers [7].", "misattributed", (7,), (2,)),
+        ("She flies to the moon.", "unsupported", (), ()),
+        ("She flies to the moon [2] [9].", "unsupported", (2, 9), ()),
+        ("She flies to the moon [9][9].", "invalid", (9,), ()),
+    ],
+)
+def test_every_sentence_says_what_became_of_it(
+    said: str, status: str, named: tuple[int, ...], numbers: tuple[int, ...]
+) -> None:
+    writer = written(said)
+    (claim,) = writer.claims
+    assert (claim.status, claim.named, claim.numbers) == (status, named, numbers)
+    assert claim.text in ("The Orrin carries 214 passengers.", "She flies to the moon.")
+    assert (claim.p_supported >= SHOWN) is bool(numbers)
+    assert [citation.status for citation in writer.citations] == [status] * len(numbers)
 
 
 def test_a_model_that_loops_is_cut_at_the_first_repetition() -> None:

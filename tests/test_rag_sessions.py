@@ -55,7 +55,7 @@ CITATIONS = st.builds(
     end=NUMBERS,
     quote=TEXTS,
     pages=st.lists(NUMBERS, max_size=2).map(tuple),
-    status=st.sampled_from(["verified", "corrected"]),
+    status=st.sampled_from(["verified", "misattributed"]),
 )
 TURNS = st.builds(
     Turn, question=TEXTS, standalone=TEXTS, answer=TEXTS, passages=st.lists(PASSAGES, max_size=2).map(tuple)

@@ -49,7 +49,8 @@ def print_sources(answer: Answer) -> None:
         return
     typer.echo("\nSources")
     for citation in answer.citations:
-        typer.echo(f"  [{citation.number}] {safe(place(citation, answer))}")
+        moved = " (the model named another)" if citation.status == "misattributed" else ""
+        typer.echo(f"  [{citation.number}] {safe(place(citation, answer))}{moved}")
         typer.echo(f'      "{safe(" ".join(citation.quote.split()))}"')
 
 
