@@ -1,7 +1,8 @@
 """Document -> Chunks: token-aware, cut at sentence and line borders, never over the embedder's window.
 
 Text is cut into atoms (sentences, list items, table rows, lines of code), atoms are gathered into sections
-that start at headings, and a section that is too long is divided into chunks of about equal length.
+that start at headings, and a section that is too long is divided into chunks of about equal length. Rows that are
+parted from the first row of their table have it as the last of their headings.
 """
 
 from __future__ import annotations
@@ -17,6 +18,10 @@ from ingest.types import HEADING_SEPARATOR, Chunk, Document, Element, TokenCount
 SPECIAL_TOKENS = 2
 """[CLS] and [SEP], which the embedder adds to every text."""
 
+HEADER = 300
+"""Characters up to which the first row of a table is taken for its header."""
+
+_LINE_END = re.compile(r"\n+")
 _SENTENCE_END = re.compile(r"""(?<=[.!?…。！？])["'”’)\]]*\s+|\n+""")
 
 
@@ -85,28 +90,33 @@ def _atoms(document: Document, counter: TokenCounter, limit: int) -> Iterator[_A
         if element.kind == "title":
             trail = [*(item for item in trail if item[0] < element.depth), (element.depth, element.text)]
         path = tuple(" ".join(title.split()) for _, title in trail)
+        header = element.text.partition("\n")[0] if element.kind == "table" else ""
+        below = (*path, header) if len(header) <= HEADER and any(map(str.isalpha, header)) else path
         for start, end, tokens in _cut(element, counter, limit):
             yield _Atom(
                 start=element.start + start,
                 end=element.start + end,
                 tokens=tokens,
-                path=path,
+                path=path if start < len(header) else below,
                 title=element.kind == "title",
                 page=element.page,
             )
 
 
 def _cut(element: Element, counter: TokenCounter, limit: int) -> Iterator[tuple[int, int, int]]:
-    """(start, end, tokens) of each atom, relative to the element; long sentences are cut between tokens."""
+    """(start, end, tokens) of each atom, relative to the element; a long row is cut between sentences, a long sentence
+    between words or tokens."""
     offsets = counter.offsets(element.text)
     starts = [start for start, _ in offsets]
-    for start, end in _sentences(element.text):
+    border = _LINE_END if element.kind in ("table", "code") else _SENTENCE_END
+    for start, end in _spans(element.text, border):
         first, last = bisect_left(starts, start), bisect_left(starts, end)
         while last - first > limit:
             cut = starts[first + limit]
             space = element.text.rfind(" ", start + 1, cut + 1)
-            if space > start:
-                cut = space + 1
+            ends = [match.end() for match in _SENTENCE_END.finditer(element.text, start, cut)]
+            if ends or space > start:
+                cut = ends[-1] if ends else space + 1
             middle = bisect_left(starts, cut)
             if middle == first:  # One character that is several tokens: leave it to _fitted.
                 break
@@ -115,14 +125,14 @@ def _cut(element: Element, counter: TokenCounter, limit: int) -> Iterator[tuple[
         yield start, end, last - first
 
 
-def _sentences(text: str) -> Iterator[tuple[int, int]]:
-    """Spans of the sentences or lines of a text, without the white space around them."""
+def _spans(text: str, border: re.Pattern[str]) -> Iterator[tuple[int, int]]:
+    """Spans of what stands between borders, without the white space around them."""
     position = 0
-    for border in _SENTENCE_END.finditer(text):
-        end = position + len(text[position : border.end()].rstrip())
+    for match in border.finditer(text):
+        end = position + len(text[position : match.end()].rstrip())
         if end > position:
             yield position, end
-        position = border.end()
+        position = match.end()
     end = position + len(text[position:].rstrip())
     if end > position:
         yield position, end

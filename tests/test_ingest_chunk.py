@@ -113,3 +113,38 @@ def test_a_table_is_cut_between_rows() -> None:
     chunks = chunk_document(document_of([(rows, "table", 0)]), MINILM, ChunkPolicy(window=WINDOW))
     assert len(chunks) > 1
     assert [line for chunk in chunks for line in chunk.text.split("\n")] == rows.split("\n")
+
+
+def test_rows_that_are_parted_from_their_header_have_it_among_their_headings() -> None:
+    header = "Station | Fee | Season"
+    rows = "\n".join([header, *(f"Station {n} | {n * 13} crowns | from May to September" for n in range(120))])
+    parts = [("Fees", "title", 0), (rows, "table", 0), ("Dogs travel free. " * 40, "text", 0)]
+    policy = ChunkPolicy(window=WINDOW)
+    first, *others = chunk_document(document_of(parts), MINILM, policy)
+    assert first.headings == ("Fees",)
+    assert header in first.text
+    inner = [chunk for chunk in others if chunk.text.startswith("Station") and "Dogs" not in chunk.text]
+    assert len(inner) > 2
+    for chunk in inner:
+        assert chunk.headings == ("Fees", header)
+        assert embedding_text(chunk, MINILM, policy).startswith(f"Fees > {header}\nStation")
+    assert others[-1].headings == ("Fees",)
+
+
+@pytest.mark.parametrize("first", ["1 | 2 | 3", " |  | ", "Name " * 80])
+def test_a_first_row_that_cannot_be_a_header_is_none(first: str) -> None:
+    rows = "\n".join([first, *(f"Station {n} | {n * 13} crowns | from May to September" for n in range(60))])
+    chunks = chunk_document(document_of([(rows, "table", 0)]), MINILM, ChunkPolicy(window=WINDOW))
+    assert len(chunks) > 2
+    assert {chunk.headings for chunk in chunks} == {()}
+
+
+def test_rows_and_lines_of_code_are_cut_at_sentences_only_when_they_are_too_long() -> None:
+    short = "\n".join(f"{n} | Who pays? The guest. He pays. | yes" for n in range(60))
+    for kind in ("table", "code"):
+        chunks = chunk_document(document_of([(short, kind, 0)]), MINILM, ChunkPolicy(window=WINDOW))
+        assert [line for chunk in chunks for line in chunk.text.split("\n")] == short.split("\n")
+    long = "Rules | " + "The guest pays at the desk before he leaves. " * 60
+    chunks = chunk_document(document_of([(long.strip(), "table", 0)]), MINILM, ChunkPolicy(window=WINDOW))
+    assert len(chunks) > 2
+    assert all(chunk.text.endswith("leaves.") for chunk in chunks)
