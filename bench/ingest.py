@@ -1,4 +1,4 @@
-"""Ingest a folder into a new index, then again: rates, seconds a stage, memory, size on disk, and how near to the floor.
+"""Ingest a folder into a new index, then again: rates, seconds a stage, memory, size on disk, distance to the floor.
 
 python bench/ingest.py FOLDER [--workers N] [--no-floor]
 
@@ -86,10 +86,8 @@ def main() -> None:
             print(f"  chunks: {report.chunks}, {report.chunks / total:.1f} chunks/s, coverage {report.coverage}")
             print(f"  seconds: {report.seconds}, of the processor in this process {used:.1f}")
             if floor and report.chunks:
-                print(
-                    f"  floor: {floor.wall:.1f} s ({floor.parse:.1f} parsing, {floor.embed:.1f} embedding, over the cores)"
-                )
-                print(f"  wall time / floor: {total / floor.wall:.2f}")
+                parts = f"{floor.parse:.1f} parsing, {floor.embed:.1f} embedding, over the cores"
+                print(f"  floor: {floor.wall:.1f} s ({parts}); wall time / floor: {total / floor.wall:.2f}")
         children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
         print(f"\npeak memory: {report.peak_rss_mb} MB here, {children:.0f} MB in the largest parser process")
         blocks = sum(path.stat().st_blocks for path in Path(folder).rglob("*") if path.is_file())
