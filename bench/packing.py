@@ -12,17 +12,15 @@ question.
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
 
 from machine import print_head
 from retrieval import answer_end
-from retrieval_sets import cluster_of, indexed, read_set
+from retrieval_sets import cluster_of, indexed, read_set, set_parser
 
 from eval.paired import Pair, change_interval, paired_test
 from eval.statistics import Columns, interval, ratio
@@ -138,14 +136,9 @@ def _range(low: float, high: float) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path)
-    parser.add_argument("--questions", type=Path, help="questions to a folder of documents: JSONL with gold_docs")
-    parser.add_argument("--index", type=Path, help="keep the index below this folder")
+    parser = set_parser(__doc__)
     parser.add_argument("--k", type=int, nargs="+", default=[5, 15], help="chunks that passages are made of")
     parser.add_argument("--tokens", type=int, nargs="+", default=[256, 512, 768, 1024, 2048], help="budgets")
-    parser.add_argument("--sample", type=int, help="so many questions, spread over the clusters")
-    parser.add_argument("--half", choices=("dev", "test"), help="the questions of half of the clusters")
     arguments = parser.parse_args()
 
     from ingest.embed import open_embedder

@@ -1,26 +1,26 @@
 """How well the documents are found that hold the answer, in each mode: recall@1/5/K, MRR@K and nDCG@K.
 
 python bench/retrieval.py DATA [--questions FILE] [--index DIR] [--k 10] [--sample N] [--half dev|test] [--answers]
+                          [--window N]
 
 DATA is an evaluation set: see bench/retrieval_sets.py. A document stands where its best chunk stands. Intervals are 95%
 cluster bootstraps; differences are paired by question. With --answers also for how many questions a gold answer stands
-within the first characters or tokens of the hits' texts, joined in order of rank.
+within the first characters or tokens of the hits' texts, joined in order of rank. --window makes smaller chunks: so
+many tokens of a chunk and its headings, instead of all that the embedder reads.
 """
 
 from __future__ import annotations
 
-import argparse
 import math
 import re
 import statistics
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from machine import print_head
-from retrieval_sets import RetrievalSet, cluster_of, indexed, read_set
+from retrieval_sets import RetrievalSet, cluster_of, indexed, read_set, set_parser
 
 from eval.gold import needs_of
 from eval.paired import Pair, change_interval, paired_test
@@ -177,20 +177,17 @@ def run(data: RetrievalSet, index: PassageIndex, embedder: Embedder, *, k: int, 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path)
-    parser.add_argument("--questions", type=Path, help="questions to a folder of documents: JSONL with gold_docs")
-    parser.add_argument("--index", type=Path, help="keep the index below this folder")
+    parser = set_parser(__doc__)
     parser.add_argument("--k", type=int, default=10, help="documents that are looked at (default 10)")
-    parser.add_argument("--sample", type=int, help="so many questions, spread over the clusters")
-    parser.add_argument("--half", choices=("dev", "test"), help="the questions of half of the clusters")
     parser.add_argument("--answers", action="store_true", help="how soon an answer is read in the hits' texts")
+    parser.add_argument("--window", type=int, help="tokens of a chunk and its headings at most")
     arguments = parser.parse_args()
 
     from ingest.embed import open_embedder
 
     data = read_set(arguments.data, arguments.questions).narrowed(half=arguments.half, sample=arguments.sample)
     embedder = open_embedder()
+    embedder.window = arguments.window or embedder.window
     with indexed(data, embedder, arguments.index) as index:
         documents = index.documents()
         chunks = sum(document.chunks for document in documents)

@@ -12,6 +12,7 @@ What is to be found is the document: gold quotes are left aside, so that a figur
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import sys
 from collections.abc import Iterator, Sequence
@@ -31,6 +32,17 @@ from ingest.pipeline import ingest
 from ingest.types import Embedder
 
 Half = Literal["dev", "test"]
+
+
+def set_parser(description: str | None) -> argparse.ArgumentParser:
+    """With the arguments that say which questions, to which documents, in which index."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--questions", type=Path, help="questions to a folder of documents: JSONL with gold_docs")
+    parser.add_argument("--index", type=Path, help="keep the index below this folder")
+    parser.add_argument("--sample", type=int, help="so many questions, spread over the clusters")
+    parser.add_argument("--half", choices=("dev", "test"), help="the questions of half of the clusters")
+    return parser
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

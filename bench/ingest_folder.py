@@ -1,6 +1,6 @@
 """Ingest a folder into a new index, then again: rates, seconds a stage, memory, size on disk, distance to the floor.
 
-python bench/ingest.py FOLDER [--workers N] [--no-floor]
+python bench/ingest_folder.py FOLDER [--workers N] [--no-floor]
 
 The floor is what no arrangement can go below: processor seconds of parsing and chunking each file and of embedding each
 chunk, measured one after the other in this process, over the cores that there are. Both are measured before the first
