@@ -1,7 +1,7 @@
-"""Docs against code: the command reference is what the help texts say, the table of metrics what the functions say,
-options named in prose exist, links resolve.
+"""Docs against code: the command reference is what the help texts say, the tables of metrics and of formats what the
+code says, options named in prose exist, links resolve.
 
-`python .ci/check_docs.py --write` renews docs/commands.md and the table in docs/evaluation.md.
+`python .ci/check_docs.py --write` renews docs/commands.md and the tables in docs/evaluation.md and docs/formats.md.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 REFERENCE = ROOT / "docs" / "commands.md"
 EVALUATION = ROOT / "docs" / "evaluation.md"
+FORMATS = ROOT / "docs" / "formats.md"
 HEAD = "# Commands\n\nMade from the help texts by `.ci/check_docs.py --write`; `rag COMMAND --help` says the same.\n"
 PAGES = [
     ROOT / "README.md",
@@ -67,8 +68,22 @@ def evaluation() -> str:
     for metric in describe():
         better = "lower" if "lower" in metric.range else "higher"
         rows.append(f"| {metric.name}{' (*)' if metric.judged else ''} | {better} | {metric.meaning} |")
-    before, mark, rest = EVALUATION.read_text().partition("<!-- metrics -->\n")
-    _, end, after = rest.partition("<!-- /metrics -->")
+    return _with_table(EVALUATION, "metrics", rows)
+
+
+def formats() -> str:
+    """The text of docs/formats.md with its table of formats as the code has it."""
+    from ingest.readers import describe
+
+    header, *lines = describe()
+    table = [header, ["---"] * len(header), *lines]
+    return _with_table(FORMATS, "formats", [f"| {' | '.join(line)} |" for line in table])
+
+
+def _with_table(page: Path, name: str, rows: list[str]) -> str:
+    """The page's text with those lines between the marks of that name."""
+    before, mark, rest = page.read_text().partition(f"<!-- {name} -->\n")
+    _, end, after = rest.partition(f"<!-- /{name} -->")
     return "".join((before, mark, "\n".join(rows), "\n", end, after))
 
 
@@ -88,6 +103,8 @@ def problems() -> Iterator[str]:
         yield "docs/commands.md is not what the help texts say: run python .ci/check_docs.py --write"
     if EVALUATION.read_text() != evaluation():
         yield "docs/evaluation.md has another table of metrics than the code: run python .ci/check_docs.py --write"
+    if FORMATS.read_text() != formats():
+        yield "docs/formats.md has another table of formats than the code: run python .ci/check_docs.py --write"
     for page in PAGES:
         if not page.is_file():
             yield f"{page.relative_to(ROOT)} is missing"
@@ -109,6 +126,7 @@ if __name__ == "__main__":
     if "--write" in sys.argv:
         REFERENCE.write_text(reference())
         EVALUATION.write_text(evaluation())
+        FORMATS.write_text(formats())
     found = list(problems())
     for problem in found:
         print(problem)

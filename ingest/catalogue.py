@@ -3,6 +3,10 @@
 A document is ``pending`` from before its points are written until they are on disk, then ``committed``; it
 is ``stale`` from the moment no source names it until its points are gone. Whatever is not committed is swept
 when the index is opened next, so a process that dies at any point leaves nothing behind.
+
+A source whose document is not there any more is *lost*: it waits to be ingested again (:mod:`ingest.rebuild`). One
+that is *refused* has no document, or an older one, because its parser gave up; why, and on which version of the file,
+is kept.
 """
 
 from __future__ import annotations
@@ -10,67 +14,22 @@ from __future__ import annotations
 import json
 import sqlite3
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from ingest.errors import FieldError, IndexDamagedError, SourceNotFoundError
+from ingest.facts import SCHEMA, STAMP, FileStamp, PendingDocument, Refused, stamp_of, stamp_row
 from ingest.fields import BUILT_IN, Fields
 from ingest.filters import Filters, where
+from ingest.kept import COLUMNS, KeptChunk, kept_of, row_of
 from ingest.scan import printable
-from ingest.types import Document, StoredDocument
+from ingest.types import Chunk, StoredDocument, Vectors
 
 CATALOGUE_FILE = "catalogue.sqlite3"
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS documents (
-  id TEXT PRIMARY KEY, content_hash TEXT NOT NULL, state TEXT NOT NULL,
-  chunks INTEGER NOT NULL, characters INTEGER NOT NULL, covered INTEGER NOT NULL, text BLOB NOT NULL
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS sources (
-  source TEXT PRIMARY KEY, root TEXT NOT NULL, document_id TEXT NOT NULL REFERENCES documents(id),
-  size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, seen_ns INTEGER NOT NULL
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS codes (
-  document_id TEXT NOT NULL, chunk INTEGER NOT NULL, codes BLOB NOT NULL, PRIMARY KEY (document_id, chunk)
-);
-CREATE TABLE IF NOT EXISTS document_fields (
-  document_id TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (document_id, key, value)
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS given_fields (
-  source TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (source, key, value)
-) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS document_fields_by_value ON document_fields (key, value);
-CREATE INDEX IF NOT EXISTS given_fields_by_value ON given_fields (key, value);
-CREATE INDEX IF NOT EXISTS sources_by_document ON sources (document_id, source);
-CREATE INDEX IF NOT EXISTS documents_by_state ON documents (state) WHERE state != 'committed';
-"""
+REBUILD = "run 'rag docs rebuild'"
 _KEYS = "SELECT key FROM document_fields UNION ALL SELECT key FROM given_fields"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FileStamp:
-    """A source file as it was seen: enough to tell, without reading it, that it has not changed."""
-
-    source: str
-    root: str
-    size: int
-    mtime_ns: int
-    seen_ns: int
-    document_id: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PendingDocument:
-    """A document whose points are about to be written. ``covered``: its non-blank characters in chunks; ``codes``: of
-    each chunk's tokens (:mod:`ingest.late`)."""
-
-    document: Document
-    chunks: int
-    covered: int
-    codes: tuple[bytes, ...] = ()
 
 
 class Catalogue:
@@ -86,7 +45,7 @@ class Catalogue:
             try:
                 self._db.execute("PRAGMA journal_mode=WAL")
                 self._db.execute("PRAGMA synchronous=FULL")
-                self._db.executescript(_SCHEMA)
+                self._db.executescript(SCHEMA)
             except BaseException:
                 self._db.close()
                 raise
@@ -96,10 +55,11 @@ class Catalogue:
             self._db.close()
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _told(self, *also: type[Exception]) -> Iterator[None]:
+        caught: tuple[type[Exception], ...] = (sqlite3.Error, zlib.error, *also)
         try:
             yield
-        except (sqlite3.Error, zlib.error) as error:
+        except caught as error:
             raise IndexDamagedError(
                 f"the catalogue {self._file} cannot be used ({error}): free disk space or check its "
                 "permissions; if that does not help, delete the index folder and ingest again"
@@ -141,29 +101,32 @@ class Catalogue:
         rows = []
         fields: list[tuple[str, str, str]] = []
         for item in pending:
-            text = item.document.text
-            visible = sum(len(word) for word in text.split())
-            packed = zlib.compress(text.encode())
-            rows.append((item.document.id, item.document.content_hash, item.chunks, visible, item.covered, packed))
-            fields += [(item.document.id, *pair) for pair in _pairs(item.document.fields)]
+            document, text = item.document, item.document.text
+            covered = sum(_visible(chunk.text) for chunk in item.chunks)
+            sizes = (len(item.chunks), _visible(text), covered)
+            rows.append((document.id, document.content_hash, *sizes, zlib.compress(text.encode())))
+            fields += [(document.id, *pair) for pair in _pairs(document.fields)]
         with self._transaction() as db:
             # A write that failed in this process may have left some of them pending.
             db.executemany("INSERT OR REPLACE INTO documents VALUES (?, ?, 'pending', ?, ?, ?, ?)", rows)
             db.executemany("INSERT OR IGNORE INTO document_fields VALUES (?, ?, ?)", fields)
-            codes = ((item.document.id, at, held) for item in pending for at, held in enumerate(item.codes))
-            db.executemany("INSERT OR REPLACE INTO codes VALUES (?, ?, ?)", codes)
+            for item in pending:
+                _keep(db, map(row_of, item.chunks, item.dense, item.codes))
 
-    def commit(self, stamps: Iterable[FileStamp]) -> list[str]:
-        """Their points are on disk: serve these sources from now on. Returns the ids that became stale."""
+    def commit(self, stamps: Iterable[FileStamp], heirs: Mapping[str, str]) -> list[str]:
+        """Their points are on disk: serve these sources from now on. Returns the ids that became stale.
+
+        ``heirs``: by new source, the old one from which it takes the given fields, for its file was renamed.
+        """
+        inherit = "INSERT OR IGNORE INTO given_fields SELECT ?, key, value FROM given_fields WHERE source=?"
         with self._transaction() as db:
             replaced: set[str] = set()
             for stamp in stamps:
                 replaced |= _documents_of(db, stamp.source)
                 db.execute("UPDATE documents SET state='committed' WHERE id=?", (stamp.document_id,))
-                db.execute(
-                    "INSERT OR REPLACE INTO sources VALUES (?, ?, ?, ?, ?, ?)",
-                    (stamp.source, stamp.root, stamp.document_id, stamp.size, stamp.mtime_ns, stamp.seen_ns),
-                )
+                db.execute("INSERT OR REPLACE INTO sources VALUES (?, ?, ?, ?, ?, ?)", stamp_row(stamp))
+                if stamp.source in heirs:
+                    db.execute(inherit, (stamp.source, heirs[stamp.source]))
             return _mark_stale(db, replaced)
 
     def remove(self, sources: Sequence[str]) -> list[str]:
@@ -172,8 +135,8 @@ class Catalogue:
             replaced: set[str] = set()
             for source in sources:
                 replaced |= _documents_of(db, source)
-                db.execute("DELETE FROM sources WHERE source=?", (source,))
-                db.execute("DELETE FROM given_fields WHERE source=?", (source,))
+                for table in ("sources", "given_fields", "refused"):
+                    db.execute(f"DELETE FROM {table} WHERE source=?", (source,))
             return _mark_stale(db, replaced)
 
     def unfinished(self) -> list[str]:
@@ -184,7 +147,7 @@ class Catalogue:
         """Their points are gone: drop what is not committed of them."""
         with self._transaction() as db:
             db.executemany("DELETE FROM documents WHERE id=? AND state!='committed'", [(id_,) for id_ in ids])
-            for table in ("document_fields", "codes"):
+            for table in ("document_fields", "chunks"):
                 gone = f"DELETE FROM {table} WHERE document_id=?1 AND NOT EXISTS (SELECT 1 FROM documents WHERE id=?1)"
                 db.executemany(gone, [(id_,) for id_ in ids])
 
@@ -196,14 +159,61 @@ class Catalogue:
                 rows = [(source, *pair) for pair in _pairs(fields)]
                 db.executemany("INSERT INTO given_fields VALUES (?, ?, ?)", rows)
 
+    def refuse(self, refused: Refused) -> None:
+        """Remember why a version of a file has no document."""
+        row = (*stamp_row(refused.stamp), refused.reason)
+        with self._transaction() as db:
+            db.execute("INSERT OR REPLACE INTO refused VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+
+    def accept(self, sources: Iterable[str]) -> None:
+        """Forget that they were refused."""
+        with self._transaction() as db:
+            db.executemany("DELETE FROM refused WHERE source=?", [(source,) for source in sources])
+
+    def refused(self) -> dict[str, Refused]:
+        """By source, in order of name, what was refused when it was last seen."""
+        rows = self._rows(f"SELECT {STAMP}, reason FROM refused ORDER BY source")
+        return {row[0]: Refused(stamp=stamp_of(row[:-1]), reason=row[-1]) for row in rows}
+
+    def lose(self, document_ids: Sequence[str]) -> None:
+        """Forget documents that are damaged; their sources and the fields given to them wait for the next run."""
+        ids = [(id_,) for id_ in document_ids]
+        with self._transaction() as db:
+            # A size that no file has: what is on disk is not what the index holds.
+            db.executemany("UPDATE sources SET document_id='', size=-1 WHERE document_id=?", ids)
+            for table, column in (("documents", "id"), ("document_fields", "document_id"), ("chunks", "document_id")):
+                db.executemany(f"DELETE FROM {table} WHERE {column}=?", ids)
+
+    def lost(self) -> list[str]:
+        """Sources that wait to be ingested again, in order of name."""
+        return [row[0] for row in self._rows("SELECT source FROM sources WHERE document_id='' ORDER BY source")]
+
     def holds(self, document_id: str) -> bool:
         return bool(self._rows("SELECT 1 FROM documents WHERE id=? AND state='committed'", (document_id,)))
 
     def stamps(self) -> dict[str, FileStamp]:
         """By source, every file as it was last seen."""
-        names = ("source", "root", "document_id", "size", "mtime_ns", "seen_ns")
-        rows = self._rows(f"SELECT {', '.join(names)} FROM sources")
-        return {row[0]: FileStamp(**dict(zip(names, row, strict=True))) for row in rows}
+        return {row[0]: stamp_of(row) for row in self._rows(f"SELECT {STAMP} FROM sources")}
+
+    def with_given_fields(self) -> set[str]:
+        """Sources to which fields were given."""
+        return {row[0] for row in self._rows("SELECT DISTINCT source FROM given_fields")}
+
+    def given_fields(self) -> dict[str, Fields]:
+        """By source, the fields that were given to it; only those that have some."""
+        found: dict[str, dict[str, tuple[str, ...]]] = {}
+        for source, key, value in self._rows("SELECT source, key, value FROM given_fields ORDER BY 1, 2, 3"):
+            of_source = found.setdefault(source, {})
+            of_source[key] = (*of_source.get(key, ()), value)
+        return dict(found)
+
+    def document_fields(self, document_id: str) -> Fields:
+        """The fields of a document's front matter."""
+        found: dict[str, tuple[str, ...]] = {}
+        query = "SELECT key, value FROM document_fields WHERE document_id=? ORDER BY 1, 2"
+        for key, value in self._rows(query, (document_id,)):
+            found[key] = (*found.get(key, ()), value)
+        return found
 
     def documents(self, filters: Filters | None = None) -> list[StoredDocument]:
         """All sources with their documents, in order of source; those that pass the filters, if there are any."""
@@ -216,7 +226,9 @@ class Catalogue:
         source has.
         """
         condition, values = self._where(filters)
-        query = f"SELECT s.document_id, MIN(s.source) FROM sources s WHERE {condition} GROUP BY 1"
+        query = (
+            f"SELECT s.document_id, MIN(s.source) FROM sources s WHERE s.document_id != '' AND ({condition}) GROUP BY 1"
+        )
         return dict(self._rows(query, values))
 
     def _where(self, filters: Filters) -> tuple[str, list[object]]:
@@ -247,12 +259,15 @@ class Catalogue:
 
     def document_ids(self) -> set[str]:
         """Of the committed documents."""
-        return {row[0] for row in self._rows("SELECT DISTINCT document_id FROM sources")}
+        return set(self.chunk_counts())
+
+    def chunk_counts(self) -> dict[str, int]:
+        """By id, the points that the index must hold of each committed document."""
+        return dict(self._rows("SELECT id, chunks FROM documents WHERE state='committed' ORDER BY id"))
 
     def chunk_count(self) -> int:
         """Points that the index must hold."""
-        query = "SELECT COALESCE(SUM(chunks), 0) FROM documents WHERE state='committed'"
-        return int(self._rows(query)[0][0])
+        return sum(self.chunk_counts().values())
 
     def coverage(self) -> float | None:
         """Share of the documents' non-blank characters that is in chunks; None for an empty index."""
@@ -262,66 +277,101 @@ class Catalogue:
 
     def source_of(self, document_ids: Iterable[str]) -> dict[str, str]:
         """The first source, in order of name, of each document that is committed."""
-        wanted = list(document_ids)
-        marks = ",".join("?" * len(wanted))
-        query = f"SELECT document_id, MIN(source) FROM sources WHERE document_id IN ({marks}) GROUP BY 1"
-        return dict(self._rows(query, wanted))
+        wanted = "SELECT value FROM json_each(?)"
+        query = f"SELECT document_id, MIN(source) FROM sources WHERE document_id IN ({wanted}) GROUP BY 1"
+        return dict(self._rows(query, [json.dumps(list(document_ids))]))
 
     def text(self, document_id: str) -> str:
         """The extracted text of a document."""
         rows = self._rows("SELECT text FROM documents WHERE id=?", (document_id,))
         if not rows:
             raise IndexDamagedError(f"no document {document_id} in the catalogue: ingest its folder again")
-        with self._told():
+        with self._told(ValueError, TypeError):
             return zlib.decompress(rows[0][0]).decode()
 
+    def chunks(self, document_id: str) -> list[KeptChunk]:
+        """What is kept of a document's chunks, in order."""
+        return self._kept("WHERE document_id=? ORDER BY chunk", (document_id,))
+
+    def sample(self, most: int) -> list[KeptChunk]:
+        """At most so many chunks, spread over all."""
+        first, last = self._rows("SELECT MIN(rowid), MAX(rowid) FROM chunks")[0]
+        numbers = {first + (last - first) * at // most for at in range(1, most + 1)} if first is not None else ()
+        places = "SELECT (SELECT MIN(rowid) FROM chunks WHERE rowid >= n.value) FROM json_each(?) n"
+        return self._kept(f"WHERE rowid IN ({places})", [json.dumps(sorted(numbers))])
+
+    def _kept(self, condition: str, values: Sequence[object]) -> list[KeptChunk]:
+        rows = self._rows(f"SELECT {COLUMNS} FROM chunks {condition}", values)
+        with self._told(ValueError, TypeError):
+            return [kept_of(row) for row in rows]
+
+    def keep(self, chunks: Iterable[tuple[Chunk, Vectors, bytes]]) -> None:
+        """Replace what is kept of chunks by their vectors and codes."""
+        with self._transaction() as db:
+            _keep(db, (row_of(*parts) for parts in chunks))
+
     def codes(self, places: Sequence[tuple[str, int]]) -> list[bytes]:
-        """The token codes of chunks, by (document id, chunk's index), in their order; empty where there are none."""
-        marks = ",".join(["(?, ?)"] * len(places))
-        query = f"SELECT document_id, chunk, codes FROM codes WHERE (document_id, chunk) IN (VALUES {marks})"
-        rows = self._rows(query, [part for place in places for part in place]) if places else []
-        found = {(document_id, chunk): codes for document_id, chunk, codes in rows}
-        return [found.get(place, b"") for place in places]
+        """The token codes of chunks, by (document id, chunk's index), in their order.
+
+        Raises :class:`IndexDamagedError` where they are missing, or not what was written.
+        """
+        query = (
+            "SELECT c.codes, c.codes_sum FROM json_each(?) p LEFT JOIN chunks c ON "
+            "c.document_id = json_extract(p.value, '$[0]') AND c.chunk = json_extract(p.value, '$[1]') ORDER BY p.key"
+        )
+        rows = self._rows(query, [json.dumps(places)])
+        for (document_id, chunk), (codes, sum_) in zip(places, rows, strict=True):
+            if codes is None or zlib.crc32(codes) != sum_:
+                source = self.source_of([document_id]).get(document_id, document_id)
+                raise IndexDamagedError(
+                    f"the token codes of {source}, chunk {chunk}, are missing or damaged in {self._file}: {REBUILD}"
+                )
+        return [codes for codes, _ in rows]
+
+    def integrity(self) -> str:
+        """What SQLite finds wrong with the file; an empty text for nothing."""
+        found = [str(row[0]) for row in self._rows("PRAGMA integrity_check(3)")]
+        return "" if found == ["ok"] else "; ".join(found)
 
     def find(self, name: str) -> StoredDocument:
         """The document of an exact source or of a unique path suffix (whole path components)."""
+        source = self.find_source(name)
+        found = self._documents("s.source=?", [source])
+        if not found:
+            raise SourceNotFoundError(f"{source!r} has no document: {self._why_none(source)}")
+        return found[0]
+
+    def find_source(self, name: str) -> str:
+        """As :meth:`find`, also for a source that is lost or refused."""
         end = f"/{printable(name)}"
-        query = "SELECT source FROM sources WHERE "
+        query = "SELECT source FROM (SELECT source FROM sources UNION SELECT source FROM refused) WHERE "
         found = self._rows(f"{query} source=?", [end[1:]]) or self._rows(
             f"{query} substr('/' || source, -length(?)) = ? ORDER BY source", [end, end]
         )
         if len(found) == 1:
-            return self._documents("s.source=?", found[0])[0]
+            return str(found[0][0])
         if found:
             some = ", ".join(row[0] for row in found[:5])
             raise SourceNotFoundError(f"{name!r} names {len(found)} documents ({some}): give more of the path")
         raise SourceNotFoundError(f"no document {name!r} in the index: 'rag docs list' shows what it holds")
 
+    def _why_none(self, source: str) -> str:
+        refused = self.refused().get(source)
+        return refused.reason if refused is not None else "it was damaged; ingest its folder again"
+
+
+def _keep(db: sqlite3.Connection, rows: Iterable[tuple[Any, ...]]) -> None:
+    db.executemany(f"INSERT OR REPLACE INTO chunks ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
+
+
+def _visible(text: str) -> int:
+    """Characters that are not white space."""
+    return sum(len(word) for word in text.split())
+
 
 def _documents_of(db: sqlite3.Connection, source: str) -> set[str]:
-    return {row[0] for row in db.execute("SELECT document_id FROM sources WHERE source=?", (source,))}
-
-
-def read_counts(file: Path) -> tuple[int, int, str]:
-    """How many sources and chunks a catalogue holds, and the embedder that it was made with.
-
-    It is only read, also while another process writes it. Raises :class:`IndexDamagedError`.
-    """
-    # Who has it open has a log beside it, in SQLite's mode; without one, to be read as a file that nobody changes
-    # keeps SQLite from making one.
-    mode = "mode=ro" if file.with_name(f"{file.name}-wal").exists() else "immutable=1"
-    try:
-        with closing(sqlite3.connect(f"{file.resolve().as_uri()}?{mode}", uri=True)) as db:
-            sources = db.execute("SELECT COUNT(*) FROM sources").fetchone()[0]
-            query = "SELECT COALESCE(SUM(chunks), 0) FROM documents WHERE state='committed'"
-            chunks = db.execute(query).fetchone()[0]
-            embedder = db.execute("SELECT value FROM meta WHERE key='embedder'").fetchone()
-            return int(sources), int(chunks), str(json.loads(embedder[0])) if embedder else ""
-    except (sqlite3.Error, ValueError) as error:
-        raise IndexDamagedError(
-            f"the catalogue {file} cannot be read ({error}): check its permissions; if that does not help, "
-            "delete its folder and ingest again"
-        ) from error
+    query = "SELECT document_id FROM sources WHERE source=? AND document_id != ''"
+    return {row[0] for row in db.execute(query, (source,))}
 
 
 def _pairs(fields: Fields) -> list[tuple[str, str]]:

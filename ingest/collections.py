@@ -5,12 +5,15 @@ The default collection is the folder itself, the others are folders in its folde
 
 from __future__ import annotations
 
+import json
 import re
+import sqlite3
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from ingest.catalogue import CATALOGUE_FILE, read_counts
-from ingest.errors import IndexMissingError, IndexProblem
+from ingest.catalogue import CATALOGUE_FILE
+from ingest.errors import IndexDamagedError, IndexMissingError, IndexProblem
 
 DEFAULT_COLLECTION = "default"
 COLLECTIONS = "collections"
@@ -26,6 +29,11 @@ class Collection:
     documents: int
     chunks: int
     embedder: str
+
+
+def is_url(location: str) -> bool:
+    """Whether it is, or is meant to be, a server's URL and no folder."""
+    return "://" in location
 
 
 def check_collection(name: str) -> None:
@@ -61,6 +69,28 @@ def list_collections(folder: Path) -> list[Collection]:
     found = []
     for name in names:
         place = collection_folder(folder, name)
-        documents, chunks, embedder = read_counts(place / CATALOGUE_FILE)
+        documents, chunks, embedder = _counts(place / CATALOGUE_FILE)
         found.append(Collection(name=name, folder=str(place), documents=documents, chunks=chunks, embedder=embedder))
     return found
+
+
+def _counts(file: Path) -> tuple[int, int, str]:
+    """How many sources and chunks a catalogue holds, and the embedder that it was made with.
+
+    It is only read, also while another process writes it. Raises :class:`IndexDamagedError`.
+    """
+    # Who has it open has a log beside it, in SQLite's mode; without one, to be read as a file that nobody changes
+    # keeps SQLite from making one.
+    mode = "mode=ro" if file.with_name(f"{file.name}-wal").exists() else "immutable=1"
+    try:
+        with closing(sqlite3.connect(f"{file.resolve().as_uri()}?{mode}", uri=True)) as db:
+            sources = db.execute("SELECT COUNT(*) FROM sources WHERE document_id != ''").fetchone()[0]
+            query = "SELECT COALESCE(SUM(chunks), 0) FROM documents WHERE state='committed'"
+            chunks = db.execute(query).fetchone()[0]
+            embedder = db.execute("SELECT value FROM meta WHERE key='embedder'").fetchone()
+            return int(sources), int(chunks), str(json.loads(embedder[0])) if embedder else ""
+    except (sqlite3.Error, ValueError) as error:
+        raise IndexDamagedError(
+            f"the catalogue {file} cannot be read ({error}): check its permissions; if that does not help, "
+            "delete its folder and ingest again"
+        ) from error

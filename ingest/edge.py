@@ -1,17 +1,20 @@
 """Points in a folder: the one door to Qdrant Edge (the server's engine, in this process) and its BM25.
 
-Edge writes to disk durably only at :meth:`EdgeShard.flush`, and raises plain ``Exception`` for everything;
-both are dealt with here and in :mod:`ingest.index`, and nowhere else.
+Edge writes to disk durably only at :meth:`EdgeShard.flush`, raises plain ``Exception`` for everything, and panics,
+which is no ``Exception``, on some damaged files; all are dealt with here and in :mod:`ingest.index`, and nowhere else.
 """
 
 from __future__ import annotations
 
+import errno
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from ingest.errors import IndexDamagedError
 from ingest.types import Candidate, Chunk, SparseVector, Vectors
@@ -21,6 +24,11 @@ if TYPE_CHECKING:
 
 DENSE = "dense"
 SPARSE = "sparse"
+_ROOM_TO_OPEN = 8 * 2**20
+_ROOM_TO_WRITE = 64 * 2**20
+"""Bytes that must be free: the engine writes through memory, so that on a full disk the system kills the process."""
+_ALL = 1_000_000
+"""More points than one document has."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,15 +53,26 @@ class Bm25:
         self._model = edge.Bm25(edge.Bm25Config(language=language, avg_len=average_length))
 
     def document(self, text: str) -> SparseVector:
-        return self._plain(self._model.embed_document(text))
+        return self.plain(self._model.embed_document(text))
 
     def query(self, text: str) -> SparseVector:
         """Each distinct term with weight 1."""
-        return self._plain(self._model.embed_query(text))
+        return self.plain(self._model.embed_query(text))
 
     @staticmethod
-    def _plain(vector: qdrant_edge.SparseVector) -> SparseVector:
+    def plain(vector: qdrant_edge.SparseVector) -> SparseVector:
+        """The engine's vector as ours."""
         return SparseVector(indices=tuple(vector.indices), values=tuple(vector.values))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class StoredPoint:
+    """What the store holds of a chunk; its ``source`` is left empty. ``dense``: float32 (dimension,), of unit length,
+    and empty where there is none; ``sparse``: in no order."""
+
+    chunk: Chunk
+    dense: Vectors
+    sparse: SparseVector
 
 
 class EdgeStore:
@@ -65,6 +84,7 @@ class EdgeStore:
         self._edge = edge
         self._folder = folder
         with self._told("opened"):
+            self._check_room(_ROOM_TO_OPEN if folder.is_dir() else _ROOM_TO_WRITE)
             if not folder.is_dir():
                 self._create(dimension)
             self._shard = edge.EdgeShard.load(str(folder))
@@ -89,15 +109,43 @@ class EdgeStore:
             sparse_vectors={SPARSE: edge.EdgeSparseVectorParams(modifier=edge.Modifier.Idf)},
         )
 
+    def _check_room(self, needed: int) -> None:
+        place = next(folder for folder in self._folder.parents if folder.exists())
+        free = shutil.disk_usage(place).free
+        if free < needed:
+            reason = f"No space left: {free / 2**20:.0f} MiB are free, {needed / 2**20:.0f} are needed"
+            raise OSError(errno.ENOSPC, reason)
+
+    @classmethod
+    @contextmanager
+    def replacing(cls, folder: Path, dimension: int) -> Iterator[EdgeStore]:
+        """An empty store to fill, which takes the place of ``folder`` when the block ends without an error."""
+        beside, old = (folder.with_name(f"{folder.name}.{end}") for end in ("rebuilt", "old"))
+        shutil.rmtree(beside, ignore_errors=True)
+        store = cls(beside, dimension)
+        try:
+            yield store
+            store.flush()
+        finally:
+            store.close()
+        shutil.rmtree(old, ignore_errors=True)
+        if folder.exists():
+            folder.rename(old)
+        beside.rename(folder)
+        shutil.rmtree(old, ignore_errors=True)
+
     @contextmanager
     def _told(self, verb: str) -> Iterator[None]:
         try:
             yield
-        except Exception as error:
+        except BaseException as error:
+            # A panic of the engine is a BaseException of its own.
+            if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+                raise
             reason = " ".join(str(error).split())[:200]
             raise IndexDamagedError(
                 f"the index in {self._folder.parent} cannot be {verb} ({reason}): "
-                "free disk space or restore its files; if that does not help, delete it and ingest again"
+                "free disk space and check its permissions; if that does not help, run 'rag docs rebuild'"
             ) from error
 
     def write(self, chunks: Sequence[Chunk], dense: Vectors, sparse: Sequence[SparseVector]) -> None:
@@ -107,11 +155,12 @@ class EdgeStore:
             edge.Point(
                 chunk.id,
                 {DENSE: vector.tolist(), SPARSE: edge.SparseVector(list(term.indices), list(term.values))},
-                _payload(chunk),
+                payload_of(chunk),
             )
             for chunk, vector, term in zip(chunks, dense, sparse, strict=True)
         ]
         with self._told("written"):
+            self._check_room(_ROOM_TO_WRITE)
             self._shard.update(edge.UpdateOperation.upsert_points(points))
 
     def delete(self, document_ids: Sequence[str]) -> None:
@@ -136,13 +185,35 @@ class EdgeStore:
             found = self._only(document_ids) if document_ids is not None else None
             return int(self._shard.count(self._edge.CountRequest(exact=True, filter=found)))
 
+    def counts(self) -> dict[str, int]:
+        """By document id, the number of its points."""
+        with self._told("read"):
+            most = max(1, int(self._shard.count(self._edge.CountRequest(exact=True))))
+            found = self._shard.facet(self._edge.FacetRequest(key="document_id", limit=most, exact=True))
+            return {str(hit.value): int(hit.count) for hit in found.hits}
+
     def chunks(self, document_id: str) -> list[Chunk]:
         """All stored chunks of a document, in order; their ``source`` is left empty."""
         with self._told("read"):
             records, _ = self._shard.scroll(
-                self._edge.ScrollRequest(limit=1_000_000, filter=self._only([document_id]), with_payload=True)
+                self._edge.ScrollRequest(limit=_ALL, filter=self._only([document_id]), with_payload=True)
             )
-        return sorted((_chunk(str(record.id), record.payload) for record in records), key=lambda c: c.index)
+            return sorted((chunk_of(str(record.id), record.payload) for record in records), key=lambda c: c.index)
+
+    def points(self, document_id: str) -> dict[str, StoredPoint]:
+        """All of a document, by chunk id."""
+        with self._told("read"):
+            only = self._only([document_id])
+            records, _ = self._shard.scroll(
+                self._edge.ScrollRequest(limit=_ALL, filter=only, with_payload=True, with_vector=True)
+            )
+            return {str(record.id): _point(record) for record in records}
+
+    def fetch_points(self, ids: Sequence[str]) -> dict[str, StoredPoint]:
+        """:meth:`fetch`, with vectors."""
+        with self._told("read"):
+            records = self._shard.retrieve(list(ids), with_payload=True, with_vector=True) if ids else []
+            return {str(record.id): _point(record) for record in records}
 
     def search(
         self,
@@ -167,14 +238,14 @@ class EdgeStore:
         requests = [edge.QueryRequest(limit=limit, query=query, filter=only, with_payload=place) for query in queries]
         with self._told("read"):
             found = self._shard.query_batch(edge.QueryBatchRequest(requests)) if requests else []
-        lists = [[_candidate(point) for point in points] for points in found]
+            lists = [[candidate_of(point) for point in points] for points in found]
         return lists.pop(0) if dense is not None else [], lists.pop(0) if sparse is not None else []
 
     def fetch(self, ids: Sequence[str]) -> dict[str, Chunk]:
         """Stored chunks by id; their ``source`` is left empty. One that is not there is left out."""
         with self._told("read"):
             records = self._shard.retrieve(list(ids), with_payload=True, with_vector=False) if ids else []
-        return {str(record.id): _chunk(str(record.id), record.payload) for record in records}
+            return {str(record.id): chunk_of(str(record.id), record.payload) for record in records}
 
     def _only(self, document_ids: Iterable[str]) -> Any:
         edge = self._edge
@@ -201,7 +272,8 @@ def _number(document_id: str) -> int:
     return int(document_id[19:23] + document_id[24:], 16) & (2**63 - 1)
 
 
-def _payload(chunk: Chunk) -> dict[str, Any]:
+def payload_of(chunk: Chunk) -> dict[str, Any]:
+    """What a point says of its chunk: the same in a folder and on a server."""
     return {
         "document_id": chunk.document_id,
         "document": _number(chunk.document_id),
@@ -214,7 +286,18 @@ def _payload(chunk: Chunk) -> dict[str, Any]:
     }
 
 
-def _candidate(point: Any) -> Candidate:
+def _point(record: Any) -> StoredPoint:
+    vectors = record.vector or {}
+    terms = vectors.get(SPARSE)
+    return StoredPoint(
+        chunk=chunk_of(str(record.id), record.payload),
+        dense=np.asarray(vectors.get(DENSE, ()), dtype=np.float32),
+        sparse=Bm25.plain(terms) if terms is not None else SparseVector(indices=(), values=()),
+    )
+
+
+def candidate_of(point: Any) -> Candidate:
+    """The hit of a search that asked for ``document_id`` and ``index``."""
     payload = point.payload
     return Candidate(
         chunk_id=str(point.id),
@@ -224,7 +307,8 @@ def _candidate(point: Any) -> Candidate:
     )
 
 
-def _chunk(id_: str, payload: Any) -> Chunk:
+def chunk_of(id_: str, payload: Any) -> Chunk:
+    """The chunk of a point, its ``source`` left empty."""
     return Chunk(
         id=id_,
         document_id=payload["document_id"],

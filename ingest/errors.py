@@ -2,6 +2,7 @@
 
 IngestError
 |- ParseError              one file could not be read; the others go on
+|  '- MissingPartError     because something that reads it is not installed
 |- NothingToIngestError    the paths hold no file that could be read
 |- EmbedderError           the embedding model is missing or broken
 |- FieldError              a filter or --meta that cannot be read, or a field that no document has
@@ -10,6 +11,8 @@ IngestError
    |- IndexInUseError      another process holds it
    |- IndexMismatchError   made by another embedder or format
    |- IndexDamagedError    its files contradict its catalogue, or cannot be read or written
+   |- IndexServerError     its server cannot be reached, refuses or fails
+   |- TransferError        a file of 'rag docs export' cannot be read, or does not fit the index
    '- SourceNotFoundError  no document, or more than one, of that name
 """
 
@@ -22,6 +25,10 @@ class IngestError(Exception):
 
 class ParseError(IngestError):
     """One file could not be read."""
+
+
+class MissingPartError(ParseError):
+    """Something that must be installed is missing; the file may be good."""
 
 
 class NothingToIngestError(IngestError):
@@ -54,6 +61,14 @@ class IndexMismatchError(IndexProblem):
 
 class IndexDamagedError(IndexProblem):
     """The index's files contradict its catalogue, or cannot be read or written."""
+
+
+class IndexServerError(IndexProblem):
+    """The server of the index cannot be reached, refuses or fails."""
+
+
+class TransferError(IndexProblem):
+    """A file of an exported index cannot be read, or does not fit the index that is to take it."""
 
 
 class SourceNotFoundError(IndexProblem):

@@ -10,28 +10,32 @@ import os
 import stat
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ingest.catalogue import FileStamp, PendingDocument
 from ingest.chunk import ChunkPolicy, embedding_text
 from ingest.edge import Bm25
 from ingest.errors import NothingToIngestError, ParseError
+from ingest.facts import FileStamp, PendingDocument, Refused
 from ingest.fields import Fields
 from ingest.formats import MAX_FILE_BYTES, format_of
-from ingest.index import EdgeIndex, EmbeddedDocument
+from ingest.index import DocumentIndex, EmbeddedDocument
 from ingest.late import token_codes
 from ingest.parse import document_id, file_hash
+from ingest.renames import heirs
 from ingest.scan import Scan, SourceFile, scan
 from ingest.types import Embedder
-from ingest.workers import ParsedFile, parse_files, unreadable
+from ingest.workers import ParsedFile, Unparsed, parse_files, unreadable
 
 GROUP_CHUNKS = 256
 """Chunks that are embedded together and committed together."""
 _STAMP_GRACE_NS = 2_000_000_000
 """A file that changed so shortly before it was seen may change again without a new time stamp: hash it."""
+_NOT_AGAIN = "not tried again, for the file is the one that failed: touch it to have it tried"
+_FIRST_NS, _LAST_NS = -(2**63), 2**63 - 1
+"""What the catalogue can hold of a time: years 1677 to 2262."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +50,8 @@ class Failure:
 class IngestReport:
     """What one run did. ``chunks`` were written in this run; ``coverage`` is over the whole index (0 to 1).
 
-    Seconds: ``total`` is wall time; ``parse`` is summed over the worker processes, so it can exceed it.
+    ``stopped``: it was asked to end early; ``left``: files that it did not look at. Seconds: ``total`` is wall time;
+    ``parse`` is summed over the worker processes, so it can exceed it.
     """
 
     files: int
@@ -59,8 +64,12 @@ class IngestReport:
     coverage: float | None
     seconds: dict[str, float]
     peak_rss_mb: float
+    left: int = 0
+    stopped: bool = False
 
 
+Stop = Callable[[], bool]
+"""Asked between files: True ends the run as soon as what has been read is written."""
 Progress = Callable[[int, int, str], None]
 """Called with (files done, files in all, source) after every file."""
 
@@ -77,13 +86,16 @@ class _Work:
 class _Run:
     """The counts of a run while it goes on."""
 
-    index: EdgeIndex
+    index: DocumentIndex
     embedder: Embedder
     policy: ChunkPolicy
     bm25: Bm25
     known: dict[str, FileStamp]
+    refused: dict[str, Refused]
     progress: Progress | None
+    stop: Stop
     total: int
+    heirs: dict[str, str] = field(default_factory=dict)
     held: list[str] = field(default_factory=list)
     done: int = 0
     added: int = 0
@@ -118,37 +130,43 @@ class _Run:
 
 def ingest(
     paths: Sequence[Path],
-    index: EdgeIndex,
+    index: DocumentIndex,
     embedder: Embedder,
     *,
     prune: bool = False,
     workers: int | None = None,
     fields: Fields | None = None,
     progress: Progress | None = None,
+    stop: Stop = lambda: False,
 ) -> IngestReport:
     """Bring the index up to date with the files below ``paths``.
 
     ``prune`` removes sources of the same folders that are no longer on disk; it needs the folder: a path that
     is a file prunes nothing. ``workers``: parser processes, at least 1 (default: one for each core that this
     process may use). ``fields`` are set for every file that the index holds then, an unchanged one too: in place of
-    earlier values of the same name, and without values to remove them (:func:`ingest.fields.parse_meta`).
-    Raises :class:`NothingToIngestError` when nothing could be read at all.
+    earlier values of the same name, and without values to remove them (:func:`ingest.fields.parse_meta`). A run that
+    ``stop`` ends prunes nothing. Raises :class:`NothingToIngestError` when nothing could be read at all.
     """
     began = time.monotonic()
     found = scan(paths)
     files = found.files
     known = index.catalogue.stamps()
     policy = ChunkPolicy(window=embedder.window)
-    run = _Run(index, embedder, policy, Bm25(), known, progress, total=len(files) + len(found.unlisted))
+    refused = index.catalogue.refused()
+    total = len(files) + len(found.unlisted)
+    run = _Run(index, embedder, policy, Bm25(), known, refused, progress, stop, total=total)
     for folder in found.unlisted:
         run.fail(folder.source, "the folder cannot be listed: check its permissions")
     work = _sort_out(run, files)
-    if work:
+    if work and not stop():
         _process(run, work, workers or _usable_cpus())
-    removed = _prune(run, found) if prune else 0
+    readable = [source for source in run.held if source in refused]
+    if readable:
+        index.catalogue.accept(readable)
+    removed = _prune(run, found) if prune and run.done == total else 0
     if fields:
         index.catalogue.give(run.held, fields)
-    if run.failed and not (run.added or run.updated or run.unchanged):
+    if run.failed and run.done == total and not (run.added or run.updated or run.unchanged):
         named = "; ".join(f"{failure.source}: {failure.error}" for failure in run.failed[:3])
         raise NothingToIngestError(f"none of the {len(files)} files could be read ({named})")
     run.seconds["total"] = time.monotonic() - began
@@ -163,6 +181,8 @@ def ingest(
         coverage=index.catalogue.coverage(),
         seconds={name: round(value, 3) for name, value in run.seconds.items()},
         peak_rss_mb=_peak_rss_mb(),
+        left=total - run.done,
+        stopped=stop(),
     )
 
 
@@ -170,14 +190,22 @@ def _sort_out(run: _Run, files: Sequence[SourceFile]) -> list[_Work]:
     """Tell unchanged, touched, renamed and copied files from those that must be parsed."""
     work: list[_Work] = []
     restamped: list[FileStamp] = []
+    new: dict[str, str] = {}
     owners = _owners(files, run.known)
     for file in files:
+        if run.stop():
+            break
         before = run.known.get(file.source)
         try:
             _check_owner(file, owners[file.source], before)
             found = file.path.stat()
-            if before is not None and _same_file(before, file, found):
+            if before is not None and _same_file(before, file, found) and _trusted(before):
                 run.keep(file.source)
+                continue
+            refused = run.refused.get(file.source)
+            again = refused if refused is not None and _same_file(refused.stamp, file, found) else None
+            if again is not None and _trusted(again.stamp):
+                run.fail(file.source, f"{again.reason} ({_NOT_AGAIN})")
                 continue
             stamp = _stamp(file, found)
         except ParseError as error:
@@ -186,17 +214,32 @@ def _sort_out(run: _Run, files: Sequence[SourceFile]) -> list[_Work]:
         except OSError as error:
             run.fail(file.source, unreadable(error))
             continue
+        if before is None:
+            new[file.source] = stamp.document_id
         if before is not None and before.document_id == stamp.document_id:
             run.keep(file.source)
             restamped.append(stamp)
+        elif again is not None and again.stamp.document_id == stamp.document_id:
+            run.fail(file.source, f"{again.reason} ({_NOT_AGAIN})")
         elif run.index.catalogue.holds(stamp.document_id):
             run.count(file.source)
             restamped.append(stamp)
         else:
             work.append(_Work(file=file, stamp=stamp))
+    run.heirs = heirs(new, _gone_with_fields(run, files)) if new else {}
     if restamped:
-        run.index.restamp(restamped)
+        run.index.restamp(restamped, run.heirs)
     return work
+
+
+def _gone_with_fields(run: _Run, files: Sequence[SourceFile]) -> dict[str, str]:
+    """Document ids by source, of those to which fields were given and whose file is not there any more."""
+    given, present = run.index.catalogue.with_given_fields(), {file.source for file in files}
+    return {
+        stamp.source: stamp.document_id
+        for stamp in run.known.values()
+        if stamp.source in given - present and not Path(stamp.root, stamp.source).exists()
+    }
 
 
 def _owners(files: Sequence[SourceFile], known: dict[str, FileStamp]) -> dict[str, SourceFile]:
@@ -231,19 +274,23 @@ def _stamp(file: SourceFile, found: os.stat_result) -> FileStamp:
         source=file.source,
         root=file.root,
         size=found.st_size,
-        mtime_ns=found.st_mtime_ns,
+        mtime_ns=_mtime_ns(found),
         seen_ns=seen_ns,
         document_id=document_id(file_hash(file.path), kind),
     )
 
 
 def _same_file(before: FileStamp, file: SourceFile, found: os.stat_result) -> bool:
-    return (
-        before.root == file.root
-        and before.size == found.st_size
-        and before.mtime_ns == found.st_mtime_ns
-        and before.seen_ns - found.st_mtime_ns > _STAMP_GRACE_NS
-    )
+    return before.root == file.root and before.size == found.st_size and before.mtime_ns == _mtime_ns(found)
+
+
+def _trusted(stamp: FileStamp) -> bool:
+    """Whether a file with this stamp has this content."""
+    return stamp.seen_ns - stamp.mtime_ns > _STAMP_GRACE_NS
+
+
+def _mtime_ns(found: os.stat_result) -> int:
+    return max(_FIRST_NS, min(_LAST_NS, found.st_mtime_ns))
 
 
 def _process(run: _Run, work: Sequence[_Work], workers: int) -> None:
@@ -256,16 +303,20 @@ def _process(run: _Run, work: Sequence[_Work], workers: int) -> None:
     with closing(parse_files(files, run.embedder.counter, run.policy, workers)) as results:
         for items, result in zip(by_document.values(), results, strict=True):
             if isinstance(result, ParsedFile) and result.document.id != items[0].stamp.document_id:
-                result = "changed while it was being read: ingest it again"
-            if isinstance(result, str):
+                result = Unparsed(reason="changed while it was being read: ingest it again", lasting=False)
+            if isinstance(result, Unparsed):
                 for item in items:
-                    run.fail(item.file.source, result)
-                continue
-            run.seconds["parse"] += result.seconds
-            group.append((result, items))
+                    if result.lasting:
+                        run.index.catalogue.refuse(Refused(stamp=item.stamp, reason=result.reason))
+                    run.fail(item.file.source, result.reason)
+            else:
+                run.seconds["parse"] += result.seconds
+                group.append((result, items))
             if sum(len(parsed.chunks) for parsed, _ in group) >= GROUP_CHUNKS:
                 _write(run, group)
                 group = []
+            if run.stop():
+                break
         if group:
             _write(run, group)
 
@@ -283,22 +334,19 @@ def _write(run: _Run, group: Sequence[tuple[ParsedFile, list[_Work]]]) -> None:
     for parsed, items in group:
         rows = slice(row, row + len(parsed.chunks))
         row = rows.stop
-        covered = sum(len(word) for chunk in parsed.chunks for word in chunk.text.split())
         documents.append(
             EmbeddedDocument(
                 pending=PendingDocument(
-                    document=parsed.document, chunks=len(parsed.chunks), covered=covered, codes=tuple(codes[rows])
+                    document=parsed.document, chunks=parsed.chunks, dense=dense[rows], codes=tuple(codes[rows])
                 ),
-                chunks=parsed.chunks,
-                dense=dense[rows],
                 sparse=tuple(sparse[rows]),
                 stamp=items[0].stamp,
             )
         )
-    run.index.write(documents)
+    run.index.write(documents, run.heirs)
     copies = [item.stamp for _, items in group for item in items[1:]]
     if copies:
-        run.index.restamp(copies)
+        run.index.restamp(copies, run.heirs)
     run.seconds["embed"] += embedded - began
     run.seconds["index"] += time.monotonic() - embedded
     run.chunks += len(texts)
@@ -308,12 +356,17 @@ def _write(run: _Run, group: Sequence[tuple[ParsedFile, list[_Work]]]) -> None:
 
 
 def _prune(run: _Run, found: Scan) -> int:
-    """Forget the sources of wholly listed folders that are no longer there; returns how many."""
+    """Forget the sources of wholly listed folders that are no longer there; returns how many had a document."""
     present = {file.source for file in found.files}
-    gone = [s.source for s in run.known.values() if s.root in found.complete and s.source not in present]
-    if gone:
-        run.index.remove(gone)
-    return len(gone)
+
+    def gone(stamps: Iterable[FileStamp]) -> list[str]:
+        return [s.source for s in stamps if s.root in found.complete and s.source not in present]
+
+    removed = gone(run.known.values())
+    refused = gone(refused.stamp for refused in run.refused.values())
+    if removed or refused:
+        run.index.remove([*removed, *refused])
+    return len(removed)
 
 
 def _usable_cpus() -> int:

@@ -41,7 +41,8 @@ class Document:
 
     ``id`` is made from the content and the pipeline version, so two files with the same bytes and the same
     format share it. ``source`` is the POSIX path below the folder that was ingested. ``fields``: what its front matter
-    says, by name.
+    says, by name. ``boilerplate``: texts of the file that are not in ``elements`` because they serve all pages of a
+    site or book (navigation, repeated headers and footers), each on one line.
     """
 
     id: str
@@ -49,6 +50,7 @@ class Document:
     content_hash: str
     elements: tuple[Element, ...]
     fields: Fields = field(default_factory=dict)
+    boilerplate: tuple[str, ...] = ()
 
     @property
     def text(self) -> str:

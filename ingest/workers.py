@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ingest.chunk import ChunkPolicy, chunk_document
-from ingest.errors import IngestError
+from ingest.errors import IngestError, MissingPartError
 from ingest.parse import parse_bytes
 from ingest.scan import SourceFile
 from ingest.types import Chunk, Document, TokenCounter
@@ -35,20 +35,30 @@ class ParsedFile:
     seconds: float
 
 
-def parse_file(path: str, source: str, counter: TokenCounter, policy: ChunkPolicy) -> ParsedFile | str:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unparsed:
+    """Why a file has no result. ``lasting``: for what is in it, so that it would fail again."""
+
+    reason: str
+    lasting: bool
+
+
+def parse_file(path: str, source: str, counter: TokenCounter, policy: ChunkPolicy) -> ParsedFile | Unparsed:
     """In a child process. A reason instead of a result: exceptions of libraries do not always pickle."""
     began = time.process_time()
     try:
         document = parse_bytes(Path(path).read_bytes(), source)
         chunks = chunk_document(document, counter, policy)
     except IngestError as error:
-        return str(error)
+        lacking = isinstance(error, MissingPartError) or isinstance(error.__cause__, ImportError)
+        return Unparsed(reason=str(error), lasting=not lacking)
     except OSError as error:
-        return unreadable(error)
+        return Unparsed(reason=unreadable(error), lasting=False)
     except MemoryError:
-        return _NO_MEMORY
+        return Unparsed(reason=_NO_MEMORY, lasting=True)
     except Exception as error:
-        return f"its text cannot be divided into passages ({type(error).__name__}: {error}): please report this"
+        reason = f"its text cannot be divided into passages ({type(error).__name__}: {error}): please report this"
+        return Unparsed(reason=reason, lasting=False)
     return ParsedFile(document=document, chunks=chunks, seconds=time.process_time() - began)
 
 
@@ -59,7 +69,7 @@ def unreadable(error: OSError) -> str:
 
 def parse_files(
     files: Sequence[SourceFile], counter: TokenCounter, policy: ChunkPolicy, workers: int
-) -> Generator[ParsedFile | str, None, None]:
+) -> Generator[ParsedFile | Unparsed, None, None]:
     """A result or the reason of its failure for each file, in order.
 
     Close the generator to stop the processes early. Raises :class:`IngestError` when they cannot be started.
@@ -87,11 +97,13 @@ def parse_files(
                 try:
                     yield futures.popleft().result()
                 except TimeoutError:
-                    yield f"its parser took longer than {PARSE_SECONDS:.0f} s and was stopped: split it"
+                    reason = f"its parser took longer than {PARSE_SECONDS:.0f} s and was stopped: split it"
+                    yield Unparsed(reason=reason, lasting=True)
                 except (ProcessExpired, CancelledError) as error:
-                    yield f"its parser crashed ({error}): open the file and save it again"
+                    reason = f"its parser crashed ({error}): open the file and save it again"
+                    yield Unparsed(reason=reason, lasting=isinstance(error, ProcessExpired))
                 except MemoryError:
-                    yield _NO_MEMORY
+                    yield Unparsed(reason=_NO_MEMORY, lasting=True)
         except BrokenProcessPool as error:
             raise IngestError(
                 "the parser processes cannot be started: in a script of your own, call ingest below "

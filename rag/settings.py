@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from ingest.collections import DEFAULT_COLLECTION, check_collection, collection_folder
+from ingest.collections import DEFAULT_COLLECTION, check_collection, collection_folder, is_url
 from ingest.embed import DEFAULT_EMBEDDER
 from ingest.errors import IndexProblem
 from ingest.types import SearchMode
@@ -27,8 +27,9 @@ FlashAttention = Literal["auto", "on", "off"]
 class Settings:
     """Everything that can be set; each field is also ``RAG_<NAME>``, a key of ``rag.toml``, and a flag.
 
-    ``collection``: one of those in the index folder, by name. ``model``: a GGUF file, an alias or a server's URL; empty
-    means the packaged one. ``tokenizer``: a GGUF file whose vocabulary counts and builds the prompts for a server.
+    ``index``: a folder, or the URL of a Qdrant server. ``collection``: one of those in the index, by name. ``model``: a
+    GGUF file, an alias or a server's URL; empty means the packaged one. ``tokenizer``: a GGUF file whose vocabulary
+    counts and builds the prompts for a server.
     ``k``: passages to retrieve, 1 to 100.
     ``passage_tokens``: the most tokens, about, of the passages that a question adds to the prompt.
     ``min_relevance``: a question whose retrieval is below it is refused without asking the model (0 to 1).
@@ -101,9 +102,11 @@ class Settings:
 
     @property
     def location(self) -> str:
-        """The folder of the index's collection, to be shown to people."""
+        """The folder of the index's collection, or the server and the collection, to be shown to people."""
         if self.collection == DEFAULT_COLLECTION:
             return self.index
+        if is_url(self.index):
+            return f"{self.index} (collection {self.collection})"
         return str(collection_folder(Path(self.index), self.collection))
 
     @property

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from ingest.index import EdgeIndex
+from ingest.index import DocumentIndex
 from rag.retriever import Retriever
 from rag.types import Passage
 
@@ -29,7 +29,7 @@ Prompted = Callable[[str], Sequence[Passage]]
 
 
 def explain(
-    index: EdgeIndex, retriever: Retriever, prompted: Prompted, source: str, text: str, question: str, k: int
+    index: DocumentIndex, retriever: Retriever, prompted: Prompted, source: str, text: str, question: str, k: int
 ) -> WhyNot:
     """Follow ``text`` through a document's extraction, chunks, rank for ``question`` among the first ``k``, and prompt.
 

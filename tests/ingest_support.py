@@ -17,13 +17,14 @@ from typing import Any
 from ingest import pipeline
 from ingest.catalogue import Catalogue
 from ingest.chunk import ChunkPolicy, chunk_document
-from ingest.edge import EdgeStore
+from ingest.edge import Bm25, EdgeStore
 from ingest.embed import HashEmbedder
 from ingest.formats import format_of
 from ingest.index import EdgeIndex
+from ingest.late import late_query
 from ingest.parse import content_hash, document_id, parse_bytes
 from ingest.types import Document, Element, TokenCounter, Vectors
-from ingest.workers import ParsedFile
+from ingest.workers import ParsedFile, Unparsed
 
 ROOT = Path(__file__).resolve().parent.parent
 CORPUS = ROOT / "data" / "corpus"
@@ -53,11 +54,11 @@ def document_of(parts: Sequence[tuple[str, str, int]], name: str = "made.md") ->
     return Document(id=document_id(hash_, "markdown"), source=name, content_hash=hash_, elements=tuple(elements))
 
 
-def light_parse(path: str, source: str, counter: TokenCounter, policy: ChunkPolicy) -> ParsedFile | str:
+def light_parse(path: str, source: str, counter: TokenCounter, policy: ChunkPolicy) -> ParsedFile | Unparsed:
     """Stands in for ``workers.parse_file``: lines are paragraphs, ``# `` begins a title, ``FAIL`` fails."""
     data = Path(path).read_bytes()
     if data.startswith(b"FAIL"):
-        return "cannot be read"
+        return Unparsed(reason="cannot be read", lasting=True)
     parts = [
         (line.lstrip("# "), "title" if line.startswith("#") else "text", 0)
         for line in data.decode().splitlines()
@@ -74,14 +75,14 @@ def light_parse(path: str, source: str, counter: TokenCounter, policy: ChunkPoli
     return ParsedFile(document=document, chunks=chunk_document(document, counter, policy), seconds=0.0)
 
 
-def light_parse_files(files: Any, counter: Any, policy: Any, workers: int) -> Iterator[ParsedFile | str]:
+def light_parse_files(files: Any, counter: Any, policy: Any, workers: int) -> Iterator[ParsedFile | Unparsed]:
     """Stands in for ``workers.parse_files``, in this process: for tests of what comes after parsing."""
     assert workers >= 1
     for file in files:
         yield light_parse(str(file.path), file.source, counter, policy)
 
 
-def wayward_parse(path: str, source: str, counter: TokenCounter, policy: ChunkPolicy) -> ParsedFile | str:
+def wayward_parse(path: str, source: str, counter: TokenCounter, policy: ChunkPolicy) -> ParsedFile | Unparsed:
     """A parser that hangs, exits, dies of a signal, eats memory or raises, as the file's name says."""
     name = Path(source).stem
     if name == "hangs":
@@ -91,7 +92,7 @@ def wayward_parse(path: str, source: str, counter: TokenCounter, policy: ChunkPo
     if name == "dies":
         os.kill(os.getpid(), signal.SIGSEGV)
     if name == "eats":
-        return f"got {len(bytearray(8 * 2**30))} bytes"
+        return Unparsed(reason=f"got {len(bytearray(8 * 2**30))} bytes", lasting=False)
     return light_parse(path, source, counter, policy)
 
 
@@ -140,12 +141,35 @@ def state(index: EdgeIndex) -> dict[str, Any]:
     return found
 
 
-def clean_state(docs: Path, folder: Path) -> dict[str, Any]:
-    """The state after one run on an empty index. The caller has put ``light_parse_files`` in place."""
+def full_state(index: EdgeIndex, queries: Sequence[str] = ()) -> dict[str, Any]:
+    """:func:`state`, and by source the text, fields, vectors, BM25 terms and token codes; by query what is found."""
+    found: dict[str, Any] = {"documents": state(index)}
+    for document in index.documents():
+        points = index.store.points(document.document_id)
+        parts = []
+        for kept in index.catalogue.chunks(document.document_id):
+            point = points[kept.id]
+            assert kept.sound
+            terms = sorted(zip(point.sparse.indices, point.sparse.values, strict=True))
+            parts.append((kept.vector.tolist(), point.dense.tolist(), terms, kept.codes))
+        text = index.catalogue.text(document.document_id)
+        found[document.source] = (text, document.fields, document.characters, document.size, document.root, parts)
+    embedder = HashEmbedder(16)
+    for query in queries:
+        dense, (tokens,) = embedder.encode_tokens([query])
+        late = late_query(tokens, [False] * len(tokens.spans))
+        hits = index.search(dense[0], Bm25().query(query), late, limit=5).hits
+        found[f"? {query}"] = [(hit.chunk, round(hit.score, 5), hit.codes) for hit in hits]
+    return found
+
+
+def clean_state(docs: Path, folder: Path, queries: Sequence[str] | None = None) -> dict[str, Any]:
+    """The state after one run on an empty index, the full one for ``queries``. The caller has put ``light_parse_files``
+    in place."""
     embedder = HashEmbedder(16)
     with EdgeIndex(folder, embedder, create=True) as index:
         pipeline.ingest([docs], index, embedder)
-        return state(index)
+        return state(index) if queries is None else full_state(index, queries)
 
 
 def child_environment(*first: Path) -> dict[str, str]:

@@ -114,7 +114,7 @@ def test_what_passes(index: EdgeIndex, texts: list[str], sources: set[str]) -> N
         ("type=", "KEY=VALUE"),
         ("team= ", "KEY=VALUE"),
         ("date", "quote a comparison"),
-        ("type=word", "choose one of docx, html, markdown"),
+        ("type=word", "choose one of code, csv, .*docx, .*html, .*xml"),
         ("source>x", "only a date can be compared"),
         ("team<=x", "only a date can be compared"),
         ("date=2024-13", "is no date"),

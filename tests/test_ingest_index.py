@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -123,9 +124,9 @@ def test_a_closed_index_says_so(folder: Path) -> None:
         search(index, "pets")
 
 
-def test_a_url_is_refused() -> None:
+def test_a_url_of_no_server_is_refused() -> None:
     with pytest.raises(IndexProblem, match="--index"):
-        open_index("http://localhost:6333", EMBEDDER)
+        open_index("ftp://localhost:6333", EMBEDDER)
 
 
 def test_no_index_there(tmp_path: Path) -> None:
@@ -203,7 +204,7 @@ def test_a_shard_without_its_files(folder: Path) -> None:
     for file in segments.rglob("*"):
         if file.is_file():
             file.write_bytes(b"")
-    with pytest.raises(IndexDamagedError, match="ingest again"):
+    with pytest.raises(IndexDamagedError, match="rag docs rebuild"):
         EdgeIndex(folder, EMBEDDER)
 
 
@@ -272,6 +273,27 @@ def test_files_cannot_grow(docs: Path, folder: Path) -> None:
     done = run_python(code, str(docs), str(folder))
     assert "free disk space" in done.stdout, done.stderr
     assert "Traceback" not in done.stderr
+    with EdgeIndex(folder, EMBEDDER) as index:
+        assert state(index) == before
+
+
+def test_a_disk_without_room(docs: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Writing on would end in a signal, for the engine writes through memory."""
+    with EdgeIndex(folder, EMBEDDER) as index:
+        before = state(index)
+    usage = shutil.disk_usage(folder)
+    write_files(docs, {"pets.md": "Changed."})
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=20 * 2**20))
+        with EdgeIndex(folder, EMBEDDER) as index:
+            with pytest.raises(IndexDamagedError, match=r"20 MiB are free, 64 are needed.*free disk space"):
+                pipeline.ingest([docs], index, EMBEDDER)
+            assert search(index, "dogs")[0] == "pets.md"
+        with pytest.raises(IndexDamagedError, match="64 are needed"):
+            EdgeIndex(folder.parent / "other", EMBEDDER, create=True)
+        patch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=2**20))
+        with pytest.raises(IndexDamagedError, match="1 MiB are free, 8 are needed"):
+            EdgeIndex(folder, EMBEDDER)
     with EdgeIndex(folder, EMBEDDER) as index:
         assert state(index) == before
 

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from ingest_support import CORPUS, run_python, write_files
+from ingest_support import CORPUS, ROOT, run_python, write_files
 
 WHOLE = """if True:
     import json, os, socket, sys
@@ -115,8 +115,11 @@ def test_parsers_in_child_processes_try_nothing(tmp_path: Path) -> None:
     for suffix in ("html", "md", "txt", "pdf", "docx"):
         source = min(CORPUS.rglob(f"*.{suffix}"), key=lambda file: file.stat().st_size)
         (docs / source.name).write_bytes(source.read_bytes())
+    others = [file for file in (ROOT / "tests" / "files" / "formats").iterdir() if file.suffix != ".doc"]
+    for file in others:
+        (docs / file.name).write_bytes(file.read_bytes())
     done = run_python(CHILDREN, str(docs), str(tmp_path / "index"), path=guard)
-    assert done.stdout == "5 0 1.0\n", done.stderr
+    assert done.stdout == f"{5 + len(others)} 0 1.0\n", done.stderr
     assert not tries.exists()
     guarded = Path(f"{tries}.guarded").read_text().splitlines()
     assert len(guarded) >= 2, "the run itself and its child"

@@ -2,15 +2,12 @@
 
 import os
 import shutil
-import tempfile
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from ingest_support import CountingEmbedder, clean_state, light_parse_files, state, write_files
+from ingest_support import CountingEmbedder, light_parse_files, state, write_files
 
 from ingest import pipeline
 from ingest.errors import NothingToIngestError
@@ -214,9 +211,10 @@ def test_a_failed_file_keeps_its_old_version(bench: Bench) -> None:
     bench.run()
     before = bench.state()
     write_files(bench.docs, {"a.md": "FAIL"})
-    for _ in range(2):
-        report = bench.run(prune=True)
-        assert [(f.source, f.error) for f in report.failed] == [("a.md", "cannot be read")]
+    for again in (False, True):
+        (failure,) = bench.run(prune=True).failed
+        assert (failure.source, "cannot be read" in failure.error) == ("a.md", True)
+        assert ("not tried again" in failure.error) == again
     assert bench.state() == before
     write_files(bench.docs, {"a.md": "Good again."})
     assert counts(bench.run()) == (0, 1, 2, 0, 0)
@@ -308,73 +306,16 @@ def test_groups_are_committed_as_they_fill(bench: Bench, monkeypatch: pytest.Mon
     assert len(bench.state()) == 12
 
 
-class AnySequence(RuleBasedStateMachine):
-    """After any edits and runs, a last run with ``prune`` gives what one clean run gives."""
-
-    names = st.sampled_from(["a.md", "b.md", "c.txt", "d/e.md", "d/f.md"])
-    texts = st.sampled_from(["One.", "Two two.", "# Three\nthree\n" * 9, "Four " * 90, "FAIL now"])
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.patch = pytest.MonkeyPatch()
-        self.patch.setattr(pipeline, "parse_files", light_parse_files)
-        self.patch.setattr(pipeline, "GROUP_CHUNKS", 3)
-        self.home = Path(tempfile.mkdtemp(prefix="ingest-"))
-        self.docs = write_files(self.home / "docs", {"keep.md": "Always here."})
-        self.embedder = CountingEmbedder()
-        self.index = EdgeIndex(self.home / "index", self.embedder, create=True)
-
-    def files(self) -> list[Path]:
-        return sorted(p for p in self.docs.rglob("*") if p.is_file() and p.name != "keep.md")
-
-    @rule(name=names, text=texts)
-    def write(self, name: str, text: str) -> None:
-        write_files(self.docs, {name: text})
-
-    @precondition(lambda self: self.files())
-    @rule(data=st.data(), name=names)
-    def rename(self, data: st.DataObject, name: str) -> None:
-        source = data.draw(st.sampled_from(self.files()))
-        (self.docs / name).parent.mkdir(exist_ok=True)
-        source.rename(self.docs / name)
-
-    @precondition(lambda self: self.files())
-    @rule(data=st.data(), name=names)
-    def duplicate(self, data: st.DataObject, name: str) -> None:
-        content = data.draw(st.sampled_from(self.files())).read_bytes()
-        write_files(self.docs, {name: content})
-
-    @precondition(lambda self: self.files())
-    @rule(data=st.data())
-    def delete(self, data: st.DataObject) -> None:
-        data.draw(st.sampled_from(self.files())).unlink()
-
-    @rule(prune=st.booleans())
-    def run(self, prune: bool) -> None:
-        ingest([self.docs], self.index, self.embedder, prune=prune)
-
-    @rule()
-    def reopen(self) -> None:
-        self.index.close()
-        self.index = EdgeIndex(self.home / "index", self.embedder)
-
-    @invariant()
-    def nothing_half(self) -> None:
-        state(self.index)
-
-    def teardown(self) -> None:
-        for file in self.files():
-            if file.read_bytes().startswith(b"FAIL"):
-                file.unlink()
-        ingest([self.docs], self.index, self.embedder, prune=True)
-        assert state(self.index) == clean_state(self.docs, self.home / "clean")
-        self.embedder.embedded = 0
-        again = ingest([self.docs], self.index, self.embedder, prune=True)
-        assert (again.added, again.updated, again.removed, self.embedder.embedded) == (0, 0, 0, 0)
-        self.index.close()
-        shutil.rmtree(self.home)
-        self.patch.undo()
-
-
-TestAnySequence = AnySequence.TestCase
-TestAnySequence.settings = settings(max_examples=8, stateful_step_count=10, deadline=None)
+@pytest.mark.parametrize("year", [1600, 1969, 2262, 2263, 9999])
+def test_a_file_of_any_year(bench: Bench, year: int) -> None:
+    seconds = int((datetime(year, 6, 1, tzinfo=UTC) - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds())
+    try:
+        os.utime(bench.docs / "a.md", (seconds, seconds))
+    except OSError:
+        seconds = max(-(2**31), min(2**34 - 1, seconds))
+        os.utime(bench.docs / "a.md", (seconds, seconds))
+    assert counts(bench.run()) == (3, 0, 0, 0, 0)
+    assert counts(bench.run()) == (0, 0, 3, 0, 0)
+    write_files(bench.docs, {"a.md": "Changed."})
+    os.utime(bench.docs / "a.md", (seconds, seconds))
+    assert counts(bench.run()) == (0, 1, 2, 0, 0)

@@ -121,12 +121,16 @@ def demo(
 ) -> None:
     """Ingest the sample handbook and ask it three questions: two that it answers, one that it does not."""
     from ingest.collections import DEFAULT_COLLECTION
+    from ingest.embed import open_embedder
     from rag.cli.ingest import print_report, run
     from rag.demo import QUESTIONS, corpus_folder
     from rag.settings import resolve
 
     settings = resolve({"index": index, "collection": DEFAULT_COLLECTION} | flags).settings
-    print_report(run([corpus_folder()], settings), settings.index)
+    report = run([corpus_folder()], settings, open_embedder(settings.embedder))
+    print_report(report, settings.index)
+    if report.stopped:
+        raise typer.Exit(130)
     with open_chat(settings) as chat_:
         for question in QUESTIONS:
             typer.echo(f"\n> {question}\n")

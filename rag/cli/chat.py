@@ -150,12 +150,12 @@ def _short(text: str) -> str:
 def current_text(index: PassageIndex) -> CurrentText:
     """What the documents of an index say today; nothing where the index keeps no texts."""
     from ingest.errors import SourceNotFoundError
-    from ingest.index import EdgeIndex
+    from ingest.index import DocumentIndex
 
     texts: dict[str, str | None] = {}
 
     def text_of(source: str) -> str | None:
-        if not isinstance(index, EdgeIndex):
+        if not isinstance(index, DocumentIndex):
             return None
         try:
             found = index.catalogue.find(source)

@@ -5,23 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rag.cli import options
-from rag.cli.output import emit, safe
+from rag.cli import options, transfer
+from rag.cli.output import emit, note, safe
 
 if TYPE_CHECKING:
-    from ingest.index import EdgeIndex
+    from ingest.index import DocumentIndex
     from rag.settings import Settings
 
 app = typer.Typer(help="List, remove and check the documents of an index.", no_args_is_help=True)
+app.command("export")(transfer.export_)
+app.command("import")(transfer.import_)
 
 
 @contextmanager
-def _index(settings: Settings) -> Iterator[EdgeIndex]:
+def _index(settings: Settings) -> Iterator[DocumentIndex]:
     from ingest.embed import open_embedder
     from ingest.index import open_index
 
@@ -33,7 +34,7 @@ def _index(settings: Settings) -> Iterator[EdgeIndex]:
 @app.command("list")
 @options.takes_settings(*options.INDEX)
 def list_(filter_: options.Filter = None, json: options.Json = False, *, flags: options.Flags) -> None:
-    """Every document with its chunks and its size."""
+    """Every document with its chunks and its size, and the files that failed and are not tried again."""
     from ingest.filters import parse_filters
     from rag.settings import resolve
 
@@ -41,10 +42,14 @@ def list_(filter_: options.Filter = None, json: options.Json = False, *, flags: 
     filters = parse_filters(filter_ or ())
     with _index(settings) as opened:
         documents = opened.documents(filters)
+        failed = {source: refused.reason for source, refused in opened.catalogue.refused().items()}
     if json:
         listed = [asdict(document) for document in documents]
-        emit({"index": settings.index, "collection": settings.collection, "documents": listed})
+        named = [{"source": source, "error": reason} for source, reason in failed.items()]
+        emit({"index": settings.index, "collection": settings.collection, "documents": listed, "failed": named})
         return
+    for source, reason in failed.items():
+        note(f"failed: {safe(source)}: {safe(reason)}")
     for document in documents:
         typer.echo(f"{document.chunks:6d} chunks  {document.size:10d} bytes  {safe(document.source)}")
     typer.echo(f"{len(documents)} documents, {sum(d.chunks for d in documents)} chunks in {settings.location}")
@@ -54,11 +59,11 @@ def list_(filter_: options.Filter = None, json: options.Json = False, *, flags: 
 @options.takes_settings("index")
 def collections(json: options.Json = False, *, flags: options.Flags) -> None:
     """The collections of an index, each with its documents; reads no model and waits for nobody."""
-    from ingest.collections import list_collections
+    from ingest.index import collections_at
     from rag.settings import resolve
 
     index = resolve(flags).settings.index
-    found = list_collections(Path(index))
+    found = collections_at(index)
     if json:
         emit({"index": index, "collections": [asdict(collection) for collection in found]})
         return
@@ -78,18 +83,18 @@ def remove(
     from rag.settings import resolve
 
     with _index(resolve(flags).settings) as opened:
-        document = opened.catalogue.find(source)
-        opened.remove([document.source])
+        found = opened.catalogue.find_source(source)
+        opened.remove([found])
     if json:
-        emit({"removed": document.source})
+        emit({"removed": found})
     else:
-        typer.echo(f"removed {safe(document.source)}")
+        typer.echo(f"removed {safe(found)}")
 
 
 @app.command("verify")
 @options.takes_settings(*options.INDEX)
 def verify(json: options.Json = False, *, flags: options.Flags) -> None:
-    """Check every stored chunk against its document's text; exit 1 if anything is missing or differs."""
+    """Check every stored text, vector and token code; exit 1 if anything is missing or differs."""
     from ingest.errors import IndexDamagedError
     from rag.settings import resolve
 
@@ -97,7 +102,7 @@ def verify(json: options.Json = False, *, flags: options.Flags) -> None:
     try:
         with _index(settings) as opened:
             documents = opened.documents()
-            damage = {document.source: found for document in documents if (found := opened.check(document))}
+            damage = opened.damage()
     except IndexDamagedError as error:
         documents, damage = [], {settings.location: str(error)}
     if json:
@@ -107,6 +112,35 @@ def verify(json: options.Json = False, *, flags: options.Flags) -> None:
             typer.echo(f"{safe(source)}: {found}")
         typer.echo(f"{len(documents)} documents checked, {len(damage)} damaged")
     if damage:
+        raise typer.Exit(1)
+
+
+@app.command("rebuild")
+@options.takes_settings(*options.INDEX)
+def rebuild(json: options.Json = False, *, flags: options.Flags) -> None:
+    """Make the stored chunks anew from the catalogue, without files; exit 1 if a document could not be repaired."""
+    from ingest.embed import open_embedder
+    from ingest.errors import IndexDamagedError
+    from ingest.index import rebuild_index
+    from ingest.rebuild import Rebuilt
+    from rag.settings import resolve
+
+    settings = resolve(flags).settings
+    embedder = open_embedder(settings.embedder)
+    try:
+        found = rebuild_index(settings.index, embedder, collection=settings.collection)
+    except IndexDamagedError as error:
+        found = Rebuilt(documents=0, chunks=0, embedded=0, lost={settings.location: str(error)})
+    if json:
+        emit(asdict(found))
+    else:
+        for source, reason in found.lost.items():
+            typer.echo(f"lost: {safe(source)}: {safe(reason)}")
+        typer.echo(
+            f"{found.documents} documents, {found.chunks} chunks, {found.embedded} of them embedded again; "
+            f"{len(found.lost)} lost"
+        )
+    if found.lost:
         raise typer.Exit(1)
 
 

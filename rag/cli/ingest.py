@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
@@ -9,10 +11,12 @@ import typer
 
 from rag.cli import options
 from rag.cli.output import emit, note, progress
+from rag.cli.watch import changes, stoppable
 
 if TYPE_CHECKING:
     from ingest.fields import Fields
     from ingest.pipeline import IngestReport
+    from ingest.types import Embedder
     from rag.settings import Settings
 
 
@@ -31,20 +35,32 @@ def ingest(
             help="A field of all these files, for --filter; KEY= removes it; may be given several times.",
         ),
     ] = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Go on: read files again whenever they change, until Ctrl-C.")
+    ] = False,
     json: options.Json = False,
     *,
     flags: options.Flags,
 ) -> None:
-    """Read documents into the index; unchanged files cost nothing."""
+    """Read documents into the index; unchanged files cost nothing. Ctrl-C finishes the documents in hand."""
+    from ingest.embed import open_embedder
     from ingest.fields import parse_meta
     from rag.settings import resolve
 
+    if watch and json:
+        raise typer.BadParameter("a watch never ends, and --json prints one object at the end: leave one of them out")
     settings = resolve(flags).settings
-    report = run(paths, settings, prune=prune, workers=workers, fields=parse_meta(meta or ()))
+    embedder = open_embedder(settings.embedder)
+    again = partial(run, paths, settings, embedder, prune=prune, workers=workers, fields=parse_meta(meta or ()))
+    report = again()
     if json:
         emit(report_json(report))
     else:
         print_report(report, settings.location)
+    if report.stopped:
+        raise typer.Exit(130)
+    if watch:
+        _watch(paths, settings, again)
     if report.failed:
         raise typer.Exit(1)
 
@@ -52,24 +68,45 @@ def ingest(
 def run(
     paths: list[Path],
     settings: Settings,
+    embedder: Embedder,
     *,
     prune: bool = False,
     workers: int | None = None,
     fields: Fields | None = None,
 ) -> IngestReport:
     """Ingest with progress on stderr."""
-    from ingest.embed import open_embedder
     from ingest.index import open_index
     from ingest.pipeline import ingest as ingest_paths
     from ingest.scan import scan
 
     scan(paths)
-    embedder = open_embedder(settings.embedder)
     index = open_index(settings.index, embedder, create=True, collection=settings.collection)
-    with index as opened, progress("ingest") as told:
+    with index as opened, progress("ingest") as told, stoppable() as stop:
         if opened.swept:
             note(f"removed {opened.swept} documents that an interrupted run had left unfinished")
-        return ingest_paths(paths, opened, embedder, prune=prune, workers=workers, fields=fields, progress=told)
+        return ingest_paths(
+            paths, opened, embedder, prune=prune, workers=workers, fields=fields, progress=told, stop=stop
+        )
+
+
+def _watch(paths: list[Path], settings: Settings, again: Callable[[], IngestReport]) -> None:
+    """Ends with Ctrl-C. What goes wrong meanwhile is told, and tried again at the next change."""
+    from ingest.errors import IngestError
+
+    note("watching for changes; Ctrl-C ends it")
+    failed: set[tuple[str, str]] = set()
+    for _ in changes(paths, settings.index):
+        try:
+            report = again()
+        except IngestError as error:
+            note(f"not now: {error}")
+            continue
+        news = {(failure.source, failure.error) for failure in report.failed}
+        if report.added or report.updated or report.removed or news - failed:
+            print_report(report, settings.location)
+        if report.stopped:
+            raise typer.Exit(130)
+        failed = news
 
 
 def report_json(report: IngestReport) -> dict[str, Any]:
@@ -84,6 +121,7 @@ def report_json(report: IngestReport) -> dict[str, Any]:
             "failed": [{"source": failure.source, "error": failure.error} for failure in report.failed],
         },
         "chunks": report.chunks,
+        "left": report.left,
         "coverage": report.coverage,
         "seconds": report.seconds,
         "peak_rss_mb": report.peak_rss_mb,
@@ -104,3 +142,5 @@ def print_report(report: IngestReport, index: str) -> None:
     typer.echo(f"index: {index}")
     for failure in report.failed:
         note(f"failed: {failure.source}: {failure.error}")
+    if report.stopped:
+        note(f"stopped: {report.left} files were not looked at; run it again to go on")

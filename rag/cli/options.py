@@ -28,7 +28,9 @@ Flags = dict[str, Any]
 """Settings as they were given on the command line; None where one was not."""
 
 _SETTINGS: dict[str, Any] = {
-    "index": Annotated[Optional[str], typer.Option("--index", help="Folder of the index [.rag/index].")],
+    "index": Annotated[
+        Optional[str], typer.Option("--index", help="Folder of the index, or URL of a Qdrant server [.rag/index].")
+    ],
     "collection": Annotated[
         Optional[str], typer.Option("--collection", help="Which collection of the index [default].")
     ],
