@@ -90,7 +90,7 @@ def kill(home: Path, kills: int, files: int, seed: int, *, real: bool = False) -
     began = time.monotonic()
     run(docs, home / "timed", log, "", real=real)
     length = time.monotonic() - began
-    points = failpoints()
+    points = failpoints(dice)
     tally = Tally()
     while tally.kills < kills:
         before = set(served(index, real=real)) if index.exists() else set()
@@ -116,15 +116,17 @@ def kill(home: Path, kills: int, files: int, seed: int, *, real: bool = False) -
     return tally
 
 
-def failpoints() -> Iterator[str]:
-    """class.method:before|after:n, over and over, n growing."""
-    number = 1
+def failpoints(dice: random.Random) -> Iterator[str]:
+    """class.method:before|after:n, in any order, over and over."""
+    places = [
+        f"{owner}.{method}:{when}:{call}"
+        for owner, methods in WRITES.items()
+        for method in methods
+        for when in ("before", "after")
+        for call in (1, 2, 3)
+    ]
     while True:
-        for owner, methods in WRITES.items():
-            for method in methods:
-                for when in ("before", "after"):
-                    yield f"{owner}.{method}:{when}:{number}"
-        number = number % 3 + 1
+        yield from dice.sample(places, len(places))
 
 
 def write_all(docs: Path, files: int, dice: random.Random) -> None:
@@ -282,12 +284,20 @@ def acknowledged(log: Path) -> dict[str, str]:
 def look(index: Path, tally: Tally, *, real: bool) -> dict[str, str]:
     """What a reader finds after a kill: by source its document, all of it; and what should not be there."""
     from ingest.edge import Bm25
+    from ingest.errors import IndexDamagedError
     from ingest.index import EdgeIndex
 
     if not (index / "catalogue.sqlite3").exists():
         return {}
     model = embedder(real=real)
-    with EdgeIndex(index, model) as opened:
+    try:
+        found = EdgeIndex(index, model)
+    except IndexDamagedError as error:
+        print(error)
+        tally.half += 1
+        shutil.rmtree(index)
+        return {}
+    with found as opened:
         documents = opened.documents()
         damage = opened.damage()
         tally.half += len(damage)

@@ -142,5 +142,5 @@ def print_report(report: IngestReport, index: str) -> None:
     typer.echo(f"index: {index}")
     for failure in report.failed:
         note(f"failed: {failure.source}: {failure.error}")
-    if report.stopped:
+    if report.left:
         note(f"stopped: {report.left} files were not looked at; run it again to go on")
