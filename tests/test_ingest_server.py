@@ -187,7 +187,7 @@ def test_what_does_not_pass_ends_the_run_and_the_old_state_is_served(wire: Stand
         with pytest.raises(IndexServerError, match=f"failed .503.*{TRIES} times in a row.*server's log"):
             pipeline.ingest([docs], index, EMBEDDER)
         wire.before = lambda number, path: None
-    assert len(waits) % (TRIES - 1) == 0
+    assert len(waits) >= TRIES - 1  # several requests are under way at once, and the first to give up ends the others
     assert 0 < min(waits) < max(waits) < 10
     with open_index(wire.url, EMBEDDER, create=True) as index:
         assert index.swept == 2

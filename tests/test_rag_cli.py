@@ -65,7 +65,7 @@ def test_a_bad_file_is_named_and_the_rest_is_done(rag: Rag, tmp_path: Path) -> N
         (("search", "--batch", "text.txt"), "text.txt, line 1"),
         (("search", "x", "--filter", "colour", "--index", "none"), "write KEY=VALUE"),
         (("search", "x", "--collection", "../up", "--index", "none"), "collection '../up'"),
-        (("ask", "x", "--index", "http://localhost:1"), "keeps its index in a folder"),
+        (("ask", "x", "--index", "http://localhost:1"), "start the Qdrant server, or check the URL"),
         (("docs", "list", "--index", "text.txt"), "text.txt"),
     ],
 )
