@@ -87,9 +87,7 @@ def kill(home: Path, kills: int, files: int, seed: int, *, real: bool = False) -
     docs, index, log = home / "docs", home / "index", home / "log"
     write_all(docs, files, dice)
     clean(docs, home / "first", real=real)
-    began = time.monotonic()
-    run(docs, home / "timed", log, "", real=real)
-    length = time.monotonic() - began
+    length = left_alone(docs, home / "timed", log, real=real)
     points = failpoints(dice)
     tally = Tally()
     while tally.kills < kills:
@@ -108,12 +106,19 @@ def kill(home: Path, kills: int, files: int, seed: int, *, real: bool = False) -
         on_disk = {path.relative_to(docs).as_posix() for path in docs.rglob("*") if path.is_file()}
         tally.lost += len((before & on_disk) - after.keys())
         if tally.kills % 4 == 0:
-            run(docs, index, log, "", real=real)
+            length = left_alone(docs, index, log, real=real)
             tally.odd += served(index, real=real) != clean(docs, home / "clean", real=real)
             if dice.random() < 0.3:
                 shutil.rmtree(index)
         edit(docs, dice)
     return tally
+
+
+def left_alone(docs: Path, index: Path, log: Path, *, real: bool) -> float:
+    """Seconds of a run that is not killed."""
+    began = time.monotonic()
+    run(docs, index, log, "", real=real)
+    return time.monotonic() - began
 
 
 def failpoints(dice: random.Random) -> Iterator[str]:
@@ -145,14 +150,15 @@ def write(file: Path, dice: random.Random) -> None:
 
 
 def edit(docs: Path, dice: random.Random) -> None:
-    """Change, delete, rename, copy and add a few files."""
+    """Change, rename and copy a few files; as many are added as deleted."""
     files = sorted(path for path in docs.rglob("*") if path.is_file())
     chosen = dice.sample(files, max(5, len(files) // 4))
-    chosen[0].unlink()
-    chosen[1].rename(chosen[1].with_name(f"moved{dice.randrange(10**6)}.md"))
-    shutil.copy(chosen[2], chosen[2].with_name(f"copy{dice.randrange(10**6)}.md"))
+    for file in chosen[:2]:
+        file.unlink()
+    chosen[2].rename(chosen[2].with_name(f"moved{dice.randrange(10**6)}.md"))
+    shutil.copy(chosen[3], chosen[3].with_name(f"copy{dice.randrange(10**6)}.md"))
     write(docs / f"new{dice.randrange(10**6)}.md", dice)
-    for file in chosen[3:]:
+    for file in chosen[4:]:
         write(file, dice)
 
 
