@@ -22,6 +22,9 @@ PARSE_SECONDS = 300.0
 PARSE_BYTES = 4 * 2**30
 """Address space of one parser process."""
 _NO_MEMORY = f"it needs more memory than the {PARSE_BYTES // 2**30} GiB that its parser may take: split it"
+_NOT_OF_THE_FILE = (ImportError, OSError, AttributeError)
+"""Unexpected errors of a reader that may come from a library half loaded or a disk that is full: not held against a
+file, which is tried again in the next run."""
 _AHEAD = 4
 """Files handed out, for each worker, before the oldest result is taken: what bounds the memory of results."""
 
@@ -50,7 +53,7 @@ def parse_file(path: str, source: str, counter: TokenCounter, policy: ChunkPolic
         document = parse_bytes(Path(path).read_bytes(), source)
         chunks = chunk_document(document, counter, policy)
     except IngestError as error:
-        lacking = isinstance(error, MissingPartError) or isinstance(error.__cause__, ImportError)
+        lacking = isinstance(error, MissingPartError) or isinstance(error.__cause__, _NOT_OF_THE_FILE)
         return Unparsed(reason=str(error), lasting=not lacking)
     except OSError as error:
         return Unparsed(reason=unreadable(error), lasting=False)

@@ -18,7 +18,9 @@ from ingest_support import (
 )
 
 from ingest import pipeline, workers
+from ingest.chunk import ChunkPolicy
 from ingest.embed import HashEmbedder
+from ingest.errors import ParseError
 from ingest.index import EdgeIndex
 
 EMBEDDER = HashEmbedder(16)
@@ -120,3 +122,27 @@ def test_a_script_without_a_main_guard_is_told(tmp_path: Path) -> None:
     )
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith("ingest.errors.IngestError: the parser processes cannot")
+
+
+@pytest.mark.parametrize(
+    ("cause", "lasting"),
+    [
+        (ImportError("no lxml"), False),
+        (AttributeError("partially initialized module 'torch' has no attribute 'library'"), False),
+        (FileNotFoundError("the working folder is gone"), False),
+        (ValueError("the file's seventh table is broken"), True),
+        (None, True),
+    ],
+)
+def test_what_may_not_be_the_files_fault_is_tried_again(
+    cause: Exception | None, lasting: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(data: bytes, source: str) -> None:
+        raise ParseError("cannot be read as markdown") from cause
+
+    monkeypatch.setattr(workers, "parse_bytes", broken)
+    file = tmp_path / "a.md"
+    file.write_text("# A")
+    embedder = HashEmbedder()
+    found = workers.parse_file(str(file), "a.md", embedder.counter, ChunkPolicy(window=embedder.window))
+    assert found == workers.Unparsed(reason="cannot be read as markdown", lasting=lasting)
