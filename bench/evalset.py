@@ -13,8 +13,9 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from eval.loaders import write_corpus
+from ingest.edge_index import EdgeIndex
 from ingest.embed import open_embedder
-from ingest.index import EdgeIndex, open_index
+from ingest.index import open_index
 from ingest.pipeline import ingest
 from rag.retriever import Retriever
 

@@ -290,8 +290,8 @@ def acknowledged(log: Path) -> dict[str, str]:
 def look(index: Path, tally: Tally, *, real: bool) -> dict[str, str]:
     """What a reader finds after a kill: by source its document, all of it; and what should not be there."""
     from ingest.edge import Bm25
+    from ingest.edge_index import EdgeIndex
     from ingest.errors import IndexDamagedError
-    from ingest.index import EdgeIndex
 
     if not (index / "catalogue.sqlite3").exists():
         return {}
@@ -324,7 +324,7 @@ def look(index: Path, tally: Tally, *, real: bool) -> dict[str, str]:
 def served(index: Path, *, real: bool) -> dict[str, Any]:
     """By source, all that is kept and stored of it; of one that was refused, of which an older version may be served,
     only that it was."""
-    from ingest.index import EdgeIndex
+    from ingest.edge_index import EdgeIndex
 
     found: dict[str, Any] = {}
     if not (index / "catalogue.sqlite3").exists():

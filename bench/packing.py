@@ -25,7 +25,7 @@ from retrieval_sets import cluster_of, indexed, read_set, set_parser
 from eval.paired import Pair, change_interval, paired_test
 from eval.statistics import Columns, interval, ratio
 from eval.types import Case
-from ingest.index import EdgeIndex
+from ingest.edge_index import EdgeIndex
 from ingest.types import Chunk, TokenCounter
 from prompts.wording import load_wording
 from rag.errors import USER_ERRORS

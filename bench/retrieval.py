@@ -26,7 +26,7 @@ from eval.gold import needs_of
 from eval.paired import Pair, change_interval, paired_test
 from eval.statistics import Columns, interval, ratio
 from eval.types import Case
-from ingest.index import PassageIndex
+from ingest.document_index import PassageIndex
 from ingest.types import Embedder, ScoredChunk, TokenCounter
 from rag.errors import USER_ERRORS
 from rag.retriever import Retrieval, Retriever

@@ -27,7 +27,8 @@ from eval.errors import InputError
 from eval.gold import needs_of
 from eval.loaders import corpus_documents, is_beir, read_beir, write_corpus
 from eval.types import Case
-from ingest.index import EdgeIndex, open_index
+from ingest.edge_index import EdgeIndex
+from ingest.index import open_index
 from ingest.pipeline import ingest
 from ingest.types import Embedder
 

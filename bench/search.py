@@ -27,7 +27,7 @@ from retrieval_sets import indexed, read_set
 from synthetic import Scale, at_scale
 from tape import Call, Tape, taped
 
-from ingest.index import CANDIDATES
+from ingest.document_index import CANDIDATES
 from rag.errors import USER_ERRORS
 from rag.retriever import Retriever
 from rag.settings import Settings

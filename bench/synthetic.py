@@ -23,8 +23,8 @@ from uuid import UUID
 import numpy as np
 from tape import taped
 
+from ingest.document_index import CANDIDATES
 from ingest.edge import Bm25, EdgeStore
-from ingest.index import CANDIDATES
 from ingest.types import Chunk, SearchMode
 
 DIMENSION = 384

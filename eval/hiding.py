@@ -7,15 +7,15 @@ from copy import copy
 from dataclasses import replace
 
 from eval.normal import evened
+from ingest.document_index import PassageIndex
 from ingest.filters import Filters
-from ingest.index import PassageIndex
 from ingest.late import LateQuery
 from ingest.types import ScoredChunk, SearchResult, SparseVector, StoredDocument, Vectors
 from rag.retriever import Retriever
 
 
 class HiddenPassages:
-    """A :class:`~ingest.index.PassageIndex` whose searches never find a chunk that holds one of some texts.
+    """A :class:`~ingest.document_index.PassageIndex` whose searches never find a chunk that holds one of some texts.
 
     White space is collapsed in both, and characters are composed. What is found in place of a hidden chunk is what the
     index finds without it; the nearest chunk's cosine is that of the nearest one that is not hidden.

@@ -19,7 +19,7 @@ from typing import Any
 
 from eval.errors import InputError
 from eval.folder import MANIFEST
-from ingest.index import PassageIndex
+from ingest.document_index import PassageIndex
 from prompts.wording import Wording, load_wording
 from rag.chat import RagChat
 from rag.confidence import load_abstention

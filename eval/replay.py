@@ -140,7 +140,7 @@ def changes(before: Mapping[str, Any], now: Mapping[str, Any], under: str = "") 
 
 
 class _RecordedIndex:
-    """A :class:`~ingest.index.PassageIndex` that finds what a search found once, whatever it is asked."""
+    """A :class:`~ingest.document_index.PassageIndex` that finds what a search found once, whatever it is asked."""
 
     def __init__(self, line: Row) -> None:
         """Raises :class:`~eval.errors.InputError` when the line does not hold what a run records of a search."""

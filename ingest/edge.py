@@ -1,7 +1,8 @@
 """Points in a folder: the one door to Qdrant Edge (the server's engine, in this process) and its BM25.
 
 Edge writes to disk durably only at :meth:`EdgeShard.flush`, raises plain ``Exception`` for everything, and panics,
-which is no ``Exception``, on some damaged files; all are dealt with here and in :mod:`ingest.index`, and nowhere else.
+which is no ``Exception``, on some damaged files; all are dealt with here and in :mod:`ingest.edge_index`, and nowhere
+else.
 """
 
 from __future__ import annotations
@@ -76,7 +77,7 @@ class StoredPoint:
 
 
 class EdgeStore:
-    """One shard. Not safe for use by two processes: :mod:`ingest.index` holds the lock."""
+    """One shard. Not safe for use by two processes: :mod:`ingest.edge_index` holds the lock."""
 
     def __init__(self, folder: Path, dimension: int) -> None:
         import qdrant_edge as edge

@@ -16,12 +16,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ingest.chunk import ChunkPolicy, embedding_text
+from ingest.document_index import DocumentIndex, EmbeddedDocument
 from ingest.edge import Bm25
 from ingest.errors import NothingToIngestError, ParseError
 from ingest.facts import FileStamp, PendingDocument, Refused
 from ingest.fields import Fields
 from ingest.formats import MAX_FILE_BYTES, format_of
-from ingest.index import DocumentIndex, EmbeddedDocument
 from ingest.late import token_codes
 from ingest.parse import document_id, file_hash
 from ingest.renames import heirs

@@ -9,9 +9,9 @@ from __future__ import annotations
 from contextlib import suppress
 
 from ingest.collections import DEFAULT_COLLECTION, Collection
+from ingest.document_index import DocumentIndex
 from ingest.errors import IndexMismatchError, IndexMissingError, IndexProblem, IndexServerError
 from ingest.filters import Filters
-from ingest.index import DocumentIndex
 from ingest.late import LateQuery
 from ingest.parse import PIPELINE_VERSION
 from ingest.server_catalogue import ServerCatalogue

@@ -19,7 +19,7 @@ POINTS_A_REQUEST = 64
 
 
 class ServerStore:
-    """One Qdrant collection; see :class:`ingest.index.PointStore`."""
+    """One Qdrant collection; see :class:`ingest.document_index.PointStore`."""
 
     def __init__(self, server: Server, collection: str) -> None:
         self._server = server

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ingest.chunk import ChunkPolicy, embedding_text
+from ingest.document_index import DocumentIndex, EmbeddedDocument
 from ingest.edge import Bm25
 from ingest.errors import IndexDamagedError, IndexMismatchError, TransferError
 from ingest.facts import FileStamp
-from ingest.index import DocumentIndex, EmbeddedDocument
 from ingest.kept import KeptChunk, chunk_sum
 from ingest.parse import PIPELINE_VERSION
 from ingest.transfer_file import (

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ingest.chunk import ChunkPolicy, embedding_text
+from ingest.document_index import PassageIndex
 from ingest.edge import Bm25
 from ingest.filters import Filters
-from ingest.index import PassageIndex
 from ingest.late import LateQuery, late_query
 from ingest.types import Chunk, Embedder, ScoredChunk, SearchMode, TokenVectors, Vectors
 from rag.grounding import Grounding

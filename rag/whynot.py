@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from ingest.index import DocumentIndex
+from ingest.document_index import DocumentIndex
 from rag.retriever import Retriever
 from rag.types import Passage
 

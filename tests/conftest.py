@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from ingest.edge_index import EdgeIndex
 from ingest.embed import HashEmbedder, open_embedder
-from ingest.index import EdgeIndex, open_index
+from ingest.index import open_index
 from ingest.pipeline import ingest
 from rag.retriever import Retriever
 

@@ -26,7 +26,7 @@ TEXTS = tuple(f"The boat {number} carries {100 + number} passengers." for number
 
 
 class MemoryIndex:
-    """A :class:`~ingest.index.PassageIndex` of texts; each text is a document of one chunk. Ranked by cosine."""
+    """A :class:`~ingest.document_index.PassageIndex` of texts, each a document of one chunk. Ranked by cosine."""
 
     def __init__(self, texts: Sequence[str]) -> None:
         self.embedder = HashEmbedder()

@@ -18,9 +18,9 @@ from ingest import pipeline
 from ingest.catalogue import Catalogue
 from ingest.chunk import ChunkPolicy, chunk_document
 from ingest.edge import Bm25, EdgeStore
+from ingest.edge_index import EdgeIndex
 from ingest.embed import HashEmbedder
 from ingest.formats import format_of
-from ingest.index import EdgeIndex
 from ingest.late import late_query
 from ingest.parse import content_hash, document_id, parse_bytes
 from ingest.types import Document, Element, TokenCounter, Vectors

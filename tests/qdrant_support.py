@@ -19,8 +19,9 @@ from typing import Any
 from pydantic import BaseModel, TypeAdapter
 from qdrant_client import QdrantClient, models
 
+from ingest.document_index import DocumentIndex
+from ingest.edge_index import EdgeIndex
 from ingest.embed import HashEmbedder
-from ingest.index import DocumentIndex, EdgeIndex
 from ingest.server_client import Server
 from ingest.server_index import ServerIndex
 from ingest.server_layout import Names

@@ -16,9 +16,9 @@ from eval.errors import InputError
 from eval.replay import changes, finds_the_same, read_recorded, recorded_settings, replay
 from eval.run import run_into
 from eval.types import Case
+from ingest.edge_index import EdgeIndex
 from ingest.embed import HashEmbedder
 from ingest.errors import IndexMissingError
-from ingest.index import EdgeIndex
 from ingest.pipeline import ingest
 from prompts.types import Message
 from rag.chat import RagChat

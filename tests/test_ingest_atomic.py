@@ -9,8 +9,8 @@ import pytest
 from ingest_support import BORDERS, clean_state, light_parse_files, main, start, state, write_files
 
 from ingest import pipeline
+from ingest.edge_index import EdgeIndex
 from ingest.embed import HashEmbedder
-from ingest.index import EdgeIndex
 
 FILES = {
     f"part {n % 3}/file {n}.md": "\n".join(f"# Title {line}\nLine {line} of {n}." * 3 for line in range(6))

@@ -14,11 +14,11 @@ from ingest_support import light_parse_files, state, write_files
 
 from ingest import pipeline
 from ingest.edge import Bm25
+from ingest.edge_index import EdgeIndex
 from ingest.embed import HashEmbedder
 from ingest.errors import FieldError, SourceNotFoundError
 from ingest.fields import LONGEST_VALUE, field_name, field_value, parse_meta
 from ingest.filters import Filters, days, parse_filters
-from ingest.index import EdgeIndex
 
 EMBEDDER = HashEmbedder(16)
 DOCS = {

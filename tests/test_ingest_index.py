@@ -13,6 +13,7 @@ from ingest_support import light_parse_files, run_python, state, write_files
 from ingest import pipeline
 from ingest.catalogue import Catalogue
 from ingest.edge import Bm25, EdgeStore
+from ingest.edge_index import EdgeIndex
 from ingest.embed import HashEmbedder
 from ingest.errors import (
     IndexDamagedError,
@@ -23,7 +24,7 @@ from ingest.errors import (
     SourceNotFoundError,
 )
 from ingest.filters import parse_filters
-from ingest.index import EdgeIndex, open_index
+from ingest.index import open_index
 
 EMBEDDER = HashEmbedder(16)
 DOCS = {
@@ -97,7 +98,7 @@ def test_another_process_gets_the_pid(folder: Path) -> None:
         import sys
         from pathlib import Path
         from ingest.embed import HashEmbedder
-        from ingest.index import EdgeIndex
+        from ingest.edge_index import EdgeIndex
         EdgeIndex(Path(sys.argv[1]), HashEmbedder(16))"""
     with EdgeIndex(folder, EMBEDDER):
         done = run_python(code, str(folder))
@@ -258,7 +259,7 @@ def test_files_cannot_grow(docs: Path, folder: Path) -> None:
         from ingest import pipeline
         from ingest.embed import HashEmbedder
         from ingest.errors import IndexDamagedError
-        from ingest.index import EdgeIndex
+        from ingest.edge_index import EdgeIndex
         from ingest_support import light_parse_files
         pipeline.parse_files = light_parse_files
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

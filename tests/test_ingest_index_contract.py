@@ -10,13 +10,13 @@ from ingest_support import light_parse_files, state, write_files
 from qdrant_support import EMBEDDER, KINDS, Place, documents_of, place_of
 
 from ingest import pipeline
+from ingest.document_index import DocumentIndex
 from ingest.edge import Bm25
 from ingest.embed import HashEmbedder
 from ingest.errors import FieldError, IndexMismatchError, IndexMissingError, IndexProblem, SourceNotFoundError
 from ingest.facts import FileStamp, PendingDocument, Refused
 from ingest.fields import parse_meta
 from ingest.filters import parse_filters
-from ingest.index import DocumentIndex
 from ingest.late import late_query
 from ingest.transfer import export_index, import_index
 from ingest.types import Document, SparseVector

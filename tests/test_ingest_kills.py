@@ -12,8 +12,8 @@ import pytest
 from ingest_support import ROOT, child_environment, light_parse_files, run_python, state, write_files
 
 from ingest import pipeline
+from ingest.edge_index import EdgeIndex
 from ingest.embed import HashEmbedder
-from ingest.index import EdgeIndex
 
 EMBEDDER = HashEmbedder(16)
 
@@ -35,7 +35,7 @@ READ_ONLY = """if True:
     from ingest import pipeline
     from ingest.embed import HashEmbedder
     from ingest.errors import IngestError
-    from ingest.index import EdgeIndex
+    from ingest.edge_index import EdgeIndex
     from ingest_support import light_parse_files
     pipeline.parse_files = light_parse_files
     if os.geteuid() == 0:

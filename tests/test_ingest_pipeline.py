@@ -10,8 +10,8 @@ import pytest
 from ingest_support import CountingEmbedder, light_parse_files, state, write_files
 
 from ingest import pipeline
+from ingest.edge_index import EdgeIndex
 from ingest.errors import NothingToIngestError
-from ingest.index import EdgeIndex
 from ingest.pipeline import IngestReport, ingest
 
 DOCS = {

@@ -15,11 +15,12 @@ from typer.testing import CliRunner
 from ingest import index as index_module
 from ingest import pipeline
 from ingest.edge import Bm25, EdgeStore
+from ingest.edge_index import EdgeIndex
 from ingest.embed import HashEmbedder
 from ingest.errors import IndexDamagedError, IndexMissingError, IndexProblem, SourceNotFoundError
 from ingest.fields import parse_meta
 from ingest.filters import parse_filters
-from ingest.index import EdgeIndex, rebuild_index
+from ingest.index import rebuild_index
 from ingest.late import late_query
 from rag.cli.main import app
 

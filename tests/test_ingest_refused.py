@@ -10,8 +10,8 @@ import pytest
 from ingest_support import CountingEmbedder, light_parse_files, wayward_parse, write_files
 
 from ingest import pipeline, workers
+from ingest.edge_index import EdgeIndex
 from ingest.errors import MissingPartError, SourceNotFoundError
-from ingest.index import EdgeIndex
 from ingest.pipeline import IngestReport, ingest
 from ingest.workers import Unparsed, parse_file
 

@@ -8,8 +8,8 @@ import pytest
 from ingest_support import CountingEmbedder, light_parse_files, write_files
 
 from ingest import pipeline
+from ingest.edge_index import EdgeIndex
 from ingest.fields import parse_meta
-from ingest.index import EdgeIndex
 from ingest.pipeline import ingest
 from ingest.renames import heirs
 

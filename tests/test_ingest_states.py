@@ -18,8 +18,9 @@ from ingest_support import CountingEmbedder, clean_state, full_state, light_pars
 
 from ingest import pipeline
 from ingest.edge import EdgeStore
+from ingest.edge_index import EdgeIndex
 from ingest.fields import parse_meta
-from ingest.index import EdgeIndex, rebuild_index
+from ingest.index import rebuild_index
 from ingest.pipeline import IngestReport, ingest
 
 QUERIES = ("one two three four", "always here")

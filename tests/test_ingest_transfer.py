@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from ingest_support import light_parse_files, state, write_files
 
 from ingest import pipeline
+from ingest.edge_index import EdgeIndex
 from ingest.embed import HashEmbedder
 from ingest.errors import IndexDamagedError, IndexMismatchError, TransferError
 from ingest.fields import parse_meta
-from ingest.index import EdgeIndex
 from ingest.transfer import Exported, Imported, check_export, export_index, import_index
 from ingest.transfer_file import read_documents
 

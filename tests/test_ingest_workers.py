@@ -19,9 +19,9 @@ from ingest_support import (
 
 from ingest import pipeline, workers
 from ingest.chunk import ChunkPolicy
+from ingest.edge_index import EdgeIndex
 from ingest.embed import HashEmbedder
 from ingest.errors import ParseError
-from ingest.index import EdgeIndex
 
 EMBEDDER = HashEmbedder(16)
 HANGING = """if True:
@@ -29,7 +29,7 @@ HANGING = """if True:
     from pathlib import Path
     from ingest import pipeline, workers
     from ingest.embed import HashEmbedder
-    from ingest.index import EdgeIndex
+    from ingest.edge_index import EdgeIndex
     from ingest_support import wayward_parse
     if __name__ == "__main__":
         workers.parse_file = wayward_parse

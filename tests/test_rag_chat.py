@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
+from ingest.edge_index import EdgeIndex
 from ingest.embed import HashEmbedder
 from ingest.filters import parse_filters
-from ingest.index import EdgeIndex
 from ingest.types import Embedder
 from prompts.types import Message
 from prompts.wording import load_wording

@@ -12,11 +12,11 @@ from ingest_support import write_files
 from typer.testing import CliRunner
 
 from ingest import pipeline
+from ingest.edge_index import EdgeIndex
 from ingest.embed import HashEmbedder
 from ingest.errors import FieldError
 from ingest.fields import parse_meta
 from ingest.filters import parse_filters
-from ingest.index import EdgeIndex
 from ingest.workers import parse_file
 from prompts.wording import load_wording
 from rag import RagChat, Retriever, Settings

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from ingest.edge_index import EdgeIndex
 from ingest.embed import HashEmbedder
 from ingest.errors import EmbedderError
-from ingest.index import EdgeIndex
 from ingest.pipeline import ingest
 from rag.errors import SettingsError
 from rag.rerank import open_reranker

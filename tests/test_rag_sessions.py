@@ -17,7 +17,7 @@ from conftest import FERRY, Rag
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest.index import EdgeIndex
+from ingest.edge_index import EdgeIndex
 from rag.cli.chat import current_text
 from rag.errors import SessionError
 from rag.session_log import SessionLog

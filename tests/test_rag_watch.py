@@ -12,8 +12,8 @@ import pytest
 from ingest_support import CountingEmbedder, light_parse_files, state, write_files
 
 from ingest import pipeline
+from ingest.edge_index import EdgeIndex
 from ingest.embed import open_embedder
-from ingest.index import EdgeIndex
 from ingest.pipeline import ingest
 from rag.cli.watch import changes, stoppable
 

@@ -15,8 +15,8 @@ from rag.cli import options
 from rag.cli.output import emit, note, print_sources, safe, waiting
 
 if TYPE_CHECKING:
+    from ingest.document_index import PassageIndex
     from ingest.filters import Filters
-    from ingest.index import PassageIndex
     from prompts.types import LedgerEntry
     from rag.chat import RagChat
     from rag.cli.lines import Lines
@@ -149,8 +149,8 @@ def _short(text: str) -> str:
 
 def current_text(index: PassageIndex) -> CurrentText:
     """What the documents of an index say today; nothing where the index keeps no texts."""
+    from ingest.document_index import DocumentIndex
     from ingest.errors import SourceNotFoundError
-    from ingest.index import DocumentIndex
 
     texts: dict[str, str | None] = {}
 

@@ -13,7 +13,7 @@ from rag.cli import options, transfer
 from rag.cli.output import emit, note, safe
 
 if TYPE_CHECKING:
-    from ingest.index import DocumentIndex
+    from ingest.document_index import DocumentIndex
     from rag.settings import Settings
 
 app = typer.Typer(help="List, remove and check the documents of an index.", no_args_is_help=True)
