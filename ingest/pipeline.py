@@ -7,10 +7,9 @@ run can be stopped at any instant and the next one goes on where it was.
 from __future__ import annotations
 
 import os
-import stat
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,32 +17,18 @@ from pathlib import Path
 from ingest.chunk import ChunkPolicy, embedding_text
 from ingest.document_index import DocumentIndex, EmbeddedDocument
 from ingest.edge import Bm25
-from ingest.errors import NothingToIngestError, ParseError
+from ingest.errors import NothingToIngestError
 from ingest.facts import FileStamp, PendingDocument, Refused
 from ingest.fields import Fields
-from ingest.formats import MAX_FILE_BYTES, format_of
 from ingest.late import token_codes
-from ingest.parse import document_id, file_hash
+from ingest.plan import UNLISTED, Content, Failure, Known, Same, Seen, gone, sort_out
 from ingest.renames import heirs
 from ingest.scan import Scan, SourceFile, scan
 from ingest.types import Embedder
-from ingest.workers import ParsedFile, Unparsed, parse_files, unreadable
+from ingest.workers import ParsedFile, Unparsed, parse_files
 
 GROUP_CHUNKS = 256
 """Chunks that are embedded together and committed together."""
-_STAMP_GRACE_NS = 2_000_000_000
-"""A file that changed so shortly before it was seen may change again without a new time stamp: hash it."""
-_NOT_AGAIN = "not tried again, for the file is the one that failed: touch it to have it tried"
-_FIRST_NS, _LAST_NS = -(2**63), 2**63 - 1
-"""What the catalogue can hold of a time: years 1677 to 2262."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Failure:
-    """A file that could not be read, and why; what the index held of it before is still served."""
-
-    source: str
-    error: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,14 +59,6 @@ Progress = Callable[[int, int, str], None]
 """Called with (files done, files in all, source) after every file."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Work:
-    """A file whose content the index does not hold yet."""
-
-    file: SourceFile
-    stamp: FileStamp
-
-
 @dataclass(slots=True)
 class _Run:
     """The counts of a run while it goes on."""
@@ -90,8 +67,7 @@ class _Run:
     embedder: Embedder
     policy: ChunkPolicy
     bm25: Bm25
-    known: dict[str, FileStamp]
-    refused: dict[str, Refused]
+    known: Known
     progress: Progress | None
     stop: Stop
     total: int
@@ -120,7 +96,7 @@ class _Run:
         self.tell(source)
 
     def count(self, source: str) -> None:
-        if source in self.known:
+        if source in self.known.stamps:
             self.updated += 1
         else:
             self.added += 1
@@ -150,17 +126,15 @@ def ingest(
     began = time.monotonic()
     found = scan(paths)
     files = found.files
-    known = index.catalogue.stamps()
     policy = ChunkPolicy(window=embedder.window)
-    refused = index.catalogue.refused()
     total = len(files) + len(found.unlisted)
-    run = _Run(index, embedder, policy, Bm25(), known, refused, progress, stop, total=total)
+    run = _Run(index, embedder, policy, Bm25(), Known.of(index.catalogue), progress, stop, total=total)
     for folder in found.unlisted:
-        run.fail(folder.source, "the folder cannot be listed: check its permissions")
-    work = _sort_out(run, files)
+        run.fail(folder.source, UNLISTED)
+    work = [] if stop() else _take(run, files)
     if work and not stop():
         _process(run, work, workers or _usable_cpus())
-    readable = [source for source in run.held if source in refused]
+    readable = [source for source in run.held if source in run.known.refused]
     if readable:
         index.catalogue.accept(readable)
     removed = _prune(run, found) if prune and run.done == total else 0
@@ -186,49 +160,30 @@ def ingest(
     )
 
 
-def _sort_out(run: _Run, files: Sequence[SourceFile]) -> list[_Work]:
-    """Tell unchanged, touched, renamed and copied files from those that must be parsed."""
-    work: list[_Work] = []
-    restamped: list[FileStamp] = []
+def _take(run: _Run, files: Sequence[SourceFile]) -> list[Seen]:
+    """Settle every file of which the index holds the content; returns those that must be parsed."""
+    work: list[Seen] = []
+    stamps: list[FileStamp] = []
     new: dict[str, str] = {}
-    owners = _owners(files, run.known)
-    for file in files:
+    for verdict in sort_out(files, run.known, run.index.catalogue.holds):
+        match verdict:
+            case Failure(source=source, error=error):
+                run.fail(source, error)
+            case Same(source=source):
+                run.keep(source)
+            case Seen(file=file, stamp=stamp, content=content):
+                if file.source not in run.known.stamps:
+                    new[file.source] = stamp.document_id
+                if content is Content.UNREAD:
+                    work.append(verdict)
+                else:
+                    stamps.append(stamp)
+                    (run.keep if content is Content.OWN else run.count)(file.source)
         if run.stop():
             break
-        before = run.known.get(file.source)
-        try:
-            _check_owner(file, owners[file.source], before)
-            found = file.path.stat()
-            if before is not None and _same_file(before, file, found) and _trusted(before):
-                run.keep(file.source)
-                continue
-            refused = run.refused.get(file.source)
-            again = refused if refused is not None and _same_file(refused.stamp, file, found) else None
-            if again is not None and _trusted(again.stamp):
-                run.fail(file.source, f"{again.reason} ({_NOT_AGAIN})")
-                continue
-            stamp = _stamp(file, found)
-        except ParseError as error:
-            run.fail(file.source, str(error))
-            continue
-        except OSError as error:
-            run.fail(file.source, unreadable(error))
-            continue
-        if before is None:
-            new[file.source] = stamp.document_id
-        if before is not None and before.document_id == stamp.document_id:
-            run.keep(file.source)
-            restamped.append(stamp)
-        elif again is not None and again.stamp.document_id == stamp.document_id:
-            run.fail(file.source, f"{again.reason} ({_NOT_AGAIN})")
-        elif run.index.catalogue.holds(stamp.document_id):
-            run.count(file.source)
-            restamped.append(stamp)
-        else:
-            work.append(_Work(file=file, stamp=stamp))
     run.heirs = heirs(new, _gone_with_fields(run, files)) if new else {}
-    if restamped:
-        run.index.restamp(restamped, run.heirs)
+    if stamps:
+        run.index.restamp(stamps, run.heirs)
     return work
 
 
@@ -237,69 +192,18 @@ def _gone_with_fields(run: _Run, files: Sequence[SourceFile]) -> dict[str, str]:
     given, present = run.index.catalogue.with_given_fields(), {file.source for file in files}
     return {
         stamp.source: stamp.document_id
-        for stamp in run.known.values()
+        for stamp in run.known.stamps.values()
         if stamp.source in given - present and not Path(stamp.root, stamp.source).exists()
     }
 
 
-def _owners(files: Sequence[SourceFile], known: dict[str, FileStamp]) -> dict[str, SourceFile]:
-    """For each source name the one file that may bear it: of the folder it came from before, or the first."""
-    owners: dict[str, SourceFile] = {}
-    for file in files:
-        before = known.get(file.source)
-        if file.source not in owners or (before is not None and before.root == file.root):
-            owners[file.source] = file
-    return owners
-
-
-def _check_owner(file: SourceFile, owner: SourceFile, before: FileStamp | None) -> None:
-    root = owner.root if owner is not file else None
-    if root is None and before is not None and before.root != file.root:
-        root = before.root if Path(before.root, file.source).exists() else None
-    if root is not None:
-        raise ParseError(
-            f"a file of the same name from {root} is in this index: "
-            "ingest the folder above both, or use another --index"
-        )
-
-
-def _stamp(file: SourceFile, found: os.stat_result) -> FileStamp:
-    kind = format_of(file.path)
-    if not stat.S_ISREG(found.st_mode):
-        raise ParseError("not a regular file: leave it out of the folder")
-    if found.st_size > MAX_FILE_BYTES:
-        raise ParseError(f"larger than {MAX_FILE_BYTES // 2**20} MiB: split it")
-    seen_ns = time.time_ns()
-    return FileStamp(
-        source=file.source,
-        root=file.root,
-        size=found.st_size,
-        mtime_ns=_mtime_ns(found),
-        seen_ns=seen_ns,
-        document_id=document_id(file_hash(file.path), kind),
-    )
-
-
-def _same_file(before: FileStamp, file: SourceFile, found: os.stat_result) -> bool:
-    return before.root == file.root and before.size == found.st_size and before.mtime_ns == _mtime_ns(found)
-
-
-def _trusted(stamp: FileStamp) -> bool:
-    """Whether a file with this stamp has this content."""
-    return stamp.seen_ns - stamp.mtime_ns > _STAMP_GRACE_NS
-
-
-def _mtime_ns(found: os.stat_result) -> int:
-    return max(_FIRST_NS, min(_LAST_NS, found.st_mtime_ns))
-
-
-def _process(run: _Run, work: Sequence[_Work], workers: int) -> None:
+def _process(run: _Run, work: Sequence[Seen], workers: int) -> None:
     """Parse in child processes while this one embeds and writes; copies of one content are parsed once."""
-    by_document: dict[str, list[_Work]] = {}
+    by_document: dict[str, list[Seen]] = {}
     for item in work:
         by_document.setdefault(item.stamp.document_id, []).append(item)
     files = [items[0].file for items in by_document.values()]
-    group: list[tuple[ParsedFile, list[_Work]]] = []
+    group: list[tuple[ParsedFile, list[Seen]]] = []
     with closing(parse_files(files, run.embedder.counter, run.policy, workers)) as results:
         for items, result in zip(by_document.values(), results, strict=True):
             if isinstance(result, ParsedFile) and result.document.id != items[0].stamp.document_id:
@@ -321,7 +225,7 @@ def _process(run: _Run, work: Sequence[_Work], workers: int) -> None:
             _write(run, group)
 
 
-def _write(run: _Run, group: Sequence[tuple[ParsedFile, list[_Work]]]) -> None:
+def _write(run: _Run, group: Sequence[tuple[ParsedFile, list[Seen]]]) -> None:
     began = time.monotonic()
     counter, policy = run.embedder.counter, run.policy
     texts = [embedding_text(chunk, counter, policy) for parsed, _ in group for chunk in parsed.chunks]
@@ -356,14 +260,9 @@ def _write(run: _Run, group: Sequence[tuple[ParsedFile, list[_Work]]]) -> None:
 
 
 def _prune(run: _Run, found: Scan) -> int:
-    """Forget the sources of wholly listed folders that are no longer there; returns how many had a document."""
-    present = {file.source for file in found.files}
-
-    def gone(stamps: Iterable[FileStamp]) -> list[str]:
-        return [s.source for s in stamps if s.root in found.complete and s.source not in present]
-
-    removed = gone(run.known.values())
-    refused = gone(refused.stamp for refused in run.refused.values())
+    """Forget the sources of which the file is gone; returns how many had a document."""
+    removed = gone(found, run.known.stamps.values())
+    refused = gone(found, (refused.stamp for refused in run.known.refused.values()))
     if removed or refused:
         run.index.remove([*removed, *refused])
     return len(removed)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from ingest_support import CountingEmbedder, light_parse_files, state, write_files
 
-from ingest import pipeline
+from ingest import pipeline, plan
 from ingest.edge_index import EdgeIndex
 from ingest.errors import NothingToIngestError
 from ingest.pipeline import IngestReport, ingest
@@ -81,7 +81,7 @@ def test_second_run_embeds_nothing(bench: Bench, old: bool, monkeypatch: pytest.
     bench.run()
     before = bench.state()
     if old:
-        monkeypatch.setattr(pipeline, "file_hash", lambda _: pytest.fail("an unchanged file was read"))
+        monkeypatch.setattr("ingest.plan.file_hash", lambda _: pytest.fail("an unchanged file was read"))
     report = bench.run()
     assert counts(report) == (0, 0, 3, 0, 0)
     assert (bench.embedder.embedded, report.chunks, report.coverage) == (0, 0, 1.0)
@@ -226,7 +226,7 @@ def test_odd_files_cost_only_themselves(bench: Bench, monkeypatch: pytest.Monkey
     (bench.docs / "loop.md").symlink_to(bench.docs / "loop.md")
     (bench.docs / "around").symlink_to(bench.docs)
     os.mkfifo(bench.docs / "pipe.md")
-    monkeypatch.setattr(pipeline, "MAX_FILE_BYTES", 2000)
+    monkeypatch.setattr("ingest.plan.MAX_FILE_BYTES", 2000)
     report = bench.run()
     assert counts(report) == (3, 0, 0, 0, 6)
     reasons = {failure.source: failure.error for failure in report.failed}
@@ -238,14 +238,14 @@ def test_odd_files_cost_only_themselves(bench: Bench, monkeypatch: pytest.Monkey
 
 
 def test_a_file_that_cannot_be_opened(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = pipeline.file_hash
+    real = plan.file_hash
 
     def denied(path: Path) -> str:
         if path.name == "a.md":
             raise PermissionError(13, "Permission denied", str(path))
         return real(path)
 
-    monkeypatch.setattr(pipeline, "file_hash", denied)
+    monkeypatch.setattr("ingest.plan.file_hash", denied)
     (failure,) = bench.run().failed
     assert failure.error == "cannot be opened (Permission denied): check that it exists and its permissions"
     assert sorted(bench.state()) == ["b.txt", "deep/c.md"]

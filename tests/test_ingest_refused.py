@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from ingest_support import CountingEmbedder, light_parse_files, wayward_parse, write_files
 
-from ingest import pipeline, workers
+from ingest import pipeline, plan, workers
 from ingest.edge_index import EdgeIndex
 from ingest.errors import MissingPartError, SourceNotFoundError
 from ingest.pipeline import IngestReport, ingest
@@ -64,8 +64,8 @@ def test_it_is_parsed_once(bench: Bench, old: bool, monkeypatch: pytest.MonkeyPa
         age(bench.docs / "bad.md", 100)
     assert bench.run() == {"bad.md": "its parser crashed"}
     if old:
-        real = pipeline.file_hash
-        monkeypatch.setattr(pipeline, "file_hash", lambda p: real(p) if p.name != "bad.md" else pytest.fail("read"))
+        real = plan.file_hash
+        monkeypatch.setattr("ingest.plan.file_hash", lambda p: real(p) if p.name != "bad.md" else pytest.fail("read"))
     for _ in range(2):
         (error,) = bench.run(prune=True).values()
         assert bench.parsed == []

@@ -22,6 +22,7 @@ from ingest.edge_index import EdgeIndex
 from ingest.fields import parse_meta
 from ingest.index import rebuild_index
 from ingest.pipeline import IngestReport, ingest
+from ingest.plan import plan
 
 QUERIES = ("one two three four", "always here")
 EXAMPLES = os.environ.get("RAG_TEST_EXAMPLES")
@@ -51,8 +52,18 @@ class AnySequence(RuleBasedStateMachine):
     def files(self) -> list[Path]:
         return sorted(p for p in self.docs.rglob("*") if p.is_file() and p.name != "keep.md")
 
-    def ingest(self, **options: Any) -> IngestReport:
-        return ingest([self.docs], self.index, self.embedder, **options)
+    def ingest(self, *, prune: bool = False, **options: Any) -> IngestReport:
+        """A run, which does what a plan made just before it says."""
+        planned = plan([self.docs], self.index.catalogue, prune=prune)
+        report = ingest([self.docs], self.index, self.embedder, prune=prune, **options)
+        failed = {failure.source for failure in report.failed}
+        assert {failure.source for failure in planned.failed} <= failed
+        assert report.files == planned.files
+        assert report.added == len(set(planned.added) - failed)
+        assert report.updated == len(set(planned.updated) - failed)
+        assert report.unchanged == len(planned.unchanged)
+        assert report.removed == len(planned.removed)
+        return report
 
     @rule(name=names, text=texts)
     def write(self, name: str, text: str) -> None:

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 import typer
 
 from rag.cli import options
-from rag.cli.output import emit, note, progress
+from rag.cli.output import emit, note, progress, safe
 from rag.cli.watch import changes, stoppable
 
 if TYPE_CHECKING:
     from ingest.fields import Fields
     from ingest.pipeline import IngestReport
+    from ingest.plan import Plan
     from ingest.types import Embedder
     from rag.settings import Settings
 
@@ -38,6 +39,9 @@ def ingest(
     watch: Annotated[
         bool, typer.Option("--watch", help="Go on: read files again whenever they change, until Ctrl-C.")
     ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be done, file by file, and do none of it.")
+    ] = False,
     json: options.Json = False,
     *,
     flags: options.Flags,
@@ -49,8 +53,17 @@ def ingest(
 
     if watch and json:
         raise typer.BadParameter("a watch never ends, and --json prints one object at the end: leave one of them out")
+    if watch and dry_run:
+        raise typer.BadParameter("--dry-run writes nothing, so there is nothing to watch for: leave one of them out")
     settings = resolve(flags).settings
     embedder = open_embedder(settings.embedder)
+    if dry_run:
+        planned = look(paths, settings, embedder, prune=prune)
+        if json:
+            emit(plan_json(planned))
+        else:
+            print_plan(planned)
+        raise typer.Exit(1 if planned.failed else 0)
     again = partial(run, paths, settings, embedder, prune=prune, workers=workers, fields=parse_meta(meta or ()))
     report = again()
     if json:
@@ -87,6 +100,20 @@ def run(
         return ingest_paths(
             paths, opened, embedder, prune=prune, workers=workers, fields=fields, progress=told, stop=stop
         )
+
+
+def look(paths: list[Path], settings: Settings, embedder: Embedder, *, prune: bool) -> Plan:
+    """What a run would do; no index is made where there is none."""
+    from ingest.errors import IndexMissingError
+    from ingest.index import open_index
+    from ingest.plan import plan
+
+    try:
+        index = open_index(settings.index, embedder, collection=settings.collection)
+    except IndexMissingError:
+        return plan(paths, None, prune=prune)
+    with index as opened:
+        return plan(paths, opened.catalogue, prune=prune)
 
 
 def _watch(paths: list[Path], settings: Settings, again: Callable[[], IngestReport]) -> None:
@@ -128,6 +155,37 @@ def report_json(report: IngestReport) -> dict[str, Any]:
     }
 
 
+def plan_json(planned: Plan) -> dict[str, Any]:
+    """As :func:`report_json`, and which sources they are."""
+    return {
+        "dry_run": True,
+        "files": planned.files,
+        "documents": {
+            "added": len(planned.added),
+            "updated": len(planned.updated),
+            "unchanged": len(planned.unchanged),
+            "removed": len(planned.removed),
+            "failed": [{"source": failure.source, "error": failure.error} for failure in planned.failed],
+        },
+        "sources": {
+            "added": list(planned.added),
+            "updated": list(planned.updated),
+            "removed": list(planned.removed),
+        },
+    }
+
+
+def print_plan(planned: Plan) -> None:
+    """A line for each file that is not as the index has it; files that cannot be read go to stderr."""
+    for verb, sources in (("add", planned.added), ("update", planned.updated), ("remove", planned.removed)):
+        for source in sources:
+            typer.echo(f"would {verb} {safe(source)}")
+    counts = f"{len(planned.added)} to add, {len(planned.updated)} to update, {len(planned.unchanged)} unchanged"
+    typer.echo(f"{planned.files} files: {counts}, {len(planned.removed)} to remove, {len(planned.failed)} not readable")
+    for failure in planned.failed:
+        note(safe(f"would fail: {failure.source}: {failure.error}"))
+
+
 def print_report(report: IngestReport, index: str) -> None:
     """A summary for people; failures go to stderr."""
     counts = f"{report.added} added, {report.updated} updated, {report.unchanged} unchanged"
@@ -141,6 +199,6 @@ def print_report(report: IngestReport, index: str) -> None:
         )
     typer.echo(f"index: {index}")
     for failure in report.failed:
-        note(f"failed: {failure.source}: {failure.error}")
+        note(safe(f"failed: {failure.source}: {failure.error}"))
     if report.left:
         note(f"stopped: {report.left} files were not looked at; run it again to go on")
