@@ -171,7 +171,9 @@ class EdgeIndex(DocumentIndex):
 def refuse_other_files(folder: Path) -> None:
     """Raise :class:`IndexMismatchError` for a folder that holds anything but an index."""
     if folder.is_dir() and any(p.name not in {"lock", "pid", COLLECTIONS} for p in folder.iterdir()):
-        raise IndexMismatchError(f"{folder} holds other files and is no index: choose an empty folder")
+        raise IndexMismatchError(
+            f"{folder} holds other files and is no index: name the folder of an index, or to make one an empty folder"
+        )
 
 
 def _locked(folder: Path) -> FileLock:

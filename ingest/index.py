@@ -53,7 +53,7 @@ def open_index(
     folder = collection_folder(root, collection)
     names = collection_names(root)
     if collection not in names:
-        if create and not names:
+        if not names:
             refuse_other_files(root)
         if names and not create:
             raise IndexMissingError(

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from ingest import pipeline
 from ingest.edge_index import EdgeIndex
-from ingest.errors import NothingToIngestError
+from ingest.errors import IndexMismatchError, NothingToIngestError
 from ingest.pipeline import ingest
 from ingest.plan import Plan, plan
 from rag.cli.main import app
@@ -74,3 +74,11 @@ def test_a_dry_run_makes_no_index_and_ends_with_1_for_a_file_that_would_fail(tmp
     assert [failure["source"] for failure in found["documents"]["failed"]] == ["b\x1b[2J.mkv"]
     assert not index.exists()
     assert run(app, ["ingest", str(docs), "--dry-run", "--watch"]).exit_code == 2
+
+
+def test_a_folder_of_other_files_is_no_place_for_an_index(tmp_path: Path) -> None:
+    docs = write_files(tmp_path / "docs", {"a.md": SEA})
+    for command in (["ingest", str(docs), "--dry-run"], ["ingest", str(docs)], ["search", "sea"]):
+        done = CliRunner().invoke(app, [*command, "--index", str(docs)])
+        assert isinstance(done.exception, IndexMismatchError)
+    assert [file.name for file in docs.iterdir()] == ["a.md"]
