@@ -240,8 +240,8 @@ def stand_in() -> None:
     import ingest.embed
     from ingest import pipeline
 
-    def here(files: Any, counter: Any, policy: Any, workers: int) -> Iterator[Any]:
-        del workers
+    def here(files: Any, counter: Any, policy: Any, workers: int, ocr: str) -> Iterator[Any]:
+        del workers, ocr
         for file in files:
             yield paragraphs(file, counter, policy)
 

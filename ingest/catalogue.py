@@ -24,6 +24,7 @@ from ingest.facts import SCHEMA, STAMP, FileStamp, PendingDocument, Refused, sta
 from ingest.fields import BUILT_IN, Fields
 from ingest.filters import Filters, where
 from ingest.kept import COLUMNS, KeptChunk, kept_of, row_of
+from ingest.listing import boilerplate_of, document_row, stored_documents
 from ingest.scan import printable
 from ingest.types import Chunk, StoredDocument, Vectors
 
@@ -98,17 +99,11 @@ class Catalogue:
 
     def begin(self, pending: Sequence[PendingDocument]) -> None:
         """Announce documents before their points are written; none of them may be committed."""
-        rows = []
-        fields: list[tuple[str, str, str]] = []
-        for item in pending:
-            document, text = item.document, item.document.text
-            covered = sum(_visible(chunk.text) for chunk in item.chunks)
-            sizes = (len(item.chunks), _visible(text), covered)
-            rows.append((document.id, document.content_hash, *sizes, zlib.compress(text.encode())))
-            fields += [(document.id, *pair) for pair in _pairs(document.fields)]
+        rows = [document_row(item) for item in pending]
+        fields = [(item.document.id, *pair) for item in pending for pair in _pairs(item.document.fields)]
         with self._transaction() as db:
             # A write that failed in this process may have left some of them pending.
-            db.executemany("INSERT OR REPLACE INTO documents VALUES (?, ?, 'pending', ?, ?, ?, ?)", rows)
+            db.executemany("INSERT OR REPLACE INTO documents VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
             db.executemany("INSERT OR IGNORE INTO document_fields VALUES (?, ?, ?)", fields)
             for item in pending:
                 _keep(db, map(row_of, item.chunks, item.dense, item.codes))
@@ -217,7 +212,18 @@ class Catalogue:
 
     def documents(self, filters: Filters | None = None) -> list[StoredDocument]:
         """All sources with their documents, in order of source; those that pass the filters, if there are any."""
-        return self._documents(*self._where(filters)) if filters else self._documents("1", [])
+        return self._stored(*self._where(filters)) if filters else self._stored("1", [])
+
+    def _stored(self, condition: str, values: Sequence[object]) -> list[StoredDocument]:
+        with self._told(ValueError, TypeError):
+            return stored_documents(self._rows, condition, values)
+
+    def warnings(self) -> dict[str, tuple[str, ...]]:
+        """By source, in order of name, why its text may not be what the file shows; only those that have some."""
+        query = "JOIN documents d ON d.id = s.document_id WHERE d.warnings != '[]' ORDER BY s.source"
+        rows = self._rows(f"SELECT s.source, d.warnings FROM sources s {query}")
+        with self._told(ValueError, TypeError):
+            return {source: tuple(json.loads(warnings)) for source, warnings in rows}
 
     def matching(self, filters: Filters) -> dict[str, str]:
         """By document id, the first source, in order of name, of each document of which a source passes the filters.
@@ -237,25 +243,6 @@ class Catalogue:
                 known = [row[0] for row in self._rows(f"SELECT DISTINCT key FROM ({_KEYS}) ORDER BY 1")]
                 raise FieldError(f"no document has a field {name!r}: there are {', '.join((*BUILT_IN, *known))}")
         return where(filters, lambda name: self.find(name).source)
-
-    def _documents(self, condition: str, values: Sequence[object]) -> list[StoredDocument]:
-        names = ("source", "document_id", "content_hash", "chunks", "characters", "size", "root")
-        query = (
-            "SELECT s.source, d.id, d.content_hash, d.chunks, d.characters, s.size, s.root "
-            f"FROM sources s JOIN documents d ON d.id = s.document_id WHERE {condition} ORDER BY s.source"
-        )
-        rows = self._rows(query, values)
-        query = (
-            "SELECT s.source, f.key, f.value FROM sources s JOIN document_fields f ON f.document_id = s.document_id "
-            f"WHERE {condition} UNION "
-            "SELECT s.source, g.key, g.value FROM sources s JOIN given_fields g ON g.source = s.source "
-            f"WHERE {condition} ORDER BY 1, 2, 3"
-        )
-        fields: dict[str, dict[str, tuple[str, ...]]] = {}
-        for source, key, value in self._rows(query, [*values, *values]):
-            of_source = fields.setdefault(source, {})
-            of_source[key] = (*of_source.get(key, ()), value)
-        return [StoredDocument(**dict(zip(names, row, strict=True)), fields=fields.get(row[0], {})) for row in rows]
 
     def document_ids(self) -> set[str]:
         """Of the committed documents."""
@@ -283,11 +270,21 @@ class Catalogue:
 
     def text(self, document_id: str) -> str:
         """The extracted text of a document."""
-        rows = self._rows("SELECT text FROM documents WHERE id=?", (document_id,))
+        packed = self._packed("text", document_id)
+        with self._told(ValueError, TypeError):
+            return zlib.decompress(packed).decode()
+
+    def boilerplate(self, document_id: str) -> tuple[str, ...]:
+        """The texts of its file that were left out of a document, for they serve all pages of a site or book."""
+        packed = self._packed("boilerplate", document_id)
+        with self._told(ValueError, TypeError):
+            return boilerplate_of(packed)
+
+    def _packed(self, column: str, document_id: str) -> Any:
+        rows = self._rows(f"SELECT {column} FROM documents WHERE id=?", (document_id,))
         if not rows:
             raise IndexDamagedError(f"no document {document_id} in the catalogue: ingest its folder again")
-        with self._told(ValueError, TypeError):
-            return zlib.decompress(rows[0][0]).decode()
+        return rows[0][0]
 
     def chunks(self, document_id: str) -> list[KeptChunk]:
         """What is kept of a document's chunks, in order."""
@@ -336,7 +333,7 @@ class Catalogue:
     def find(self, name: str) -> StoredDocument:
         """The document of an exact source or of a unique path suffix (whole path components)."""
         source = self.find_source(name)
-        found = self._documents("s.source=?", [source])
+        found = self._stored("s.source=?", [source])
         if not found:
             raise SourceNotFoundError(f"{source!r} has no document: {self._why_none(source)}")
         return found[0]
@@ -362,11 +359,6 @@ class Catalogue:
 
 def _keep(db: sqlite3.Connection, rows: Iterable[tuple[Any, ...]]) -> None:
     db.executemany(f"INSERT OR REPLACE INTO chunks ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
-
-
-def _visible(text: str) -> int:
-    """Characters that are not white space."""
-    return sum(len(word) for word in text.split())
 
 
 def _documents_of(db: sqlite3.Connection, source: str) -> set[str]:

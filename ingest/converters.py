@@ -11,12 +11,14 @@ import resource
 import shutil
 import signal
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import MappingProxyType
 
-from ingest.errors import ParseError
+from ingest.errors import MissingPartError, ParseError
 
 CONVERT_SECONDS = 120
 """Of wall time, and of the processor."""
@@ -44,20 +46,21 @@ _NO_NETWORK = """<?xml version="1.0" encoding="UTF-8"?>
 
 
 def pandoc_html(data: bytes, kind: str) -> str:
-    """A document in one of pandoc's formats as HTML. Raises :class:`ParseError`."""
+    """A document in one of pandoc's formats as HTML. Raises :class:`ParseError`, MissingPartError without pandoc."""
     with TemporaryDirectory() as folder:
         source, target = Path(folder, f"document.{kind}"), Path(folder, "document.html")
         source.write_bytes(data)
         command = [_pandoc(), "--sandbox", "--wrap=none", "--mathml", "-f", kind, "-t", "html"]
-        _run("pandoc", [*command, "-o", str(target), str(source)], folder)
+        run_program("pandoc", [*command, "-o", str(target), str(source)], folder, CONVERT_SECONDS)
         return target.read_text(encoding="utf-8", errors="replace")
 
 
 def office_bytes(data: bytes, kind: str, target: str) -> bytes:
-    """An office document as LibreOffice saves it in the format ``target``. Raises :class:`ParseError`."""
+    """An office document as LibreOffice saves it in the format ``target``. Raises :class:`ParseError`,
+    MissingPartError without LibreOffice."""
     program = shutil.which("soffice") or shutil.which("libreoffice")
     if program is None:
-        raise ParseError(f"needs {LIBREOFFICE}: install it, or save the file as .{target}")
+        raise MissingPartError(f"needs {LIBREOFFICE}: install it, or save the file as .{target}")
     with TemporaryDirectory() as folder:
         settings = Path(folder, "profile", "user")
         settings.mkdir(parents=True)
@@ -71,8 +74,13 @@ def office_bytes(data: bytes, kind: str, target: str) -> bytes:
             f"-env:UserInstallation={(Path(folder) / 'profile').as_uri()}",
             "--headless",
             "--norestore",
+            "--convert-to",
+            target,
+            "--outdir",
+            str(found.parent),
+            str(source),
         ]
-        _run("LibreOffice", [*command, "--convert-to", target, "--outdir", str(found.parent), str(source)], folder)
+        run_program("LibreOffice", command, folder, CONVERT_SECONDS)
         if not found.is_file():
             raise ParseError(f"LibreOffice cannot read it (encrypted, or damaged): save it as .{target}")
         return found.read_bytes()
@@ -87,22 +95,32 @@ def _pandoc() -> str:
             return str(packaged)
     program = shutil.which("pandoc")
     if program is None:
-        raise ParseError(f"needs {PANDOC}")
+        raise MissingPartError(f"needs {PANDOC}")
     return program
 
 
-def _run(name: str, command: Sequence[str], folder: str) -> None:
-    """Run a program with ``folder`` as its home. Raises :class:`ParseError` when it fails or takes too long."""
+def run_program(
+    name: str,
+    command: Sequence[str],
+    folder: str,
+    seconds: int,
+    variables: Mapping[str, str] = MappingProxyType({}),
+) -> None:
+    """Run a program with ``folder`` as its home, for at most so many seconds of wall time and of the processor, with
+    these ``variables`` in its environment besides the usual ones.
+
+    Raises :class:`ParseError` when it fails or takes too long.
+    """
     environment = {"PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8", "HOME": folder, "TMPDIR": folder}
     with Path(folder, "said").open("wb+") as said:
         process = subprocess.Popen(
-            command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=said, stderr=said,
-            start_new_session=True, preexec_fn=_limit,
+            command, cwd=folder, env={**environment, **variables}, stdin=subprocess.DEVNULL, stdout=said, stderr=said,
+            start_new_session=True, preexec_fn=partial(_limit, seconds),
         )  # fmt: skip
         try:
-            code = process.wait(timeout=CONVERT_SECONDS)
+            code = process.wait(timeout=seconds)
         except subprocess.TimeoutExpired:
-            raise ParseError(f"{name} took longer than {CONVERT_SECONDS} s for it and was stopped: split it") from None
+            raise ParseError(f"{name} took longer than {seconds} s for it and was stopped: split it") from None
         finally:
             if process.poll() is None:
                 # With the programs that it has started: soffice is only a script.
@@ -114,7 +132,7 @@ def _run(name: str, command: Sequence[str], folder: str) -> None:
             raise ParseError(f"{name} cannot read it ({reason or f'exit code {code}'}): open it and save it again")
 
 
-def _limit() -> None:
+def _limit(seconds: int) -> None:
     """In the program's process: it ends by itself even if this one is killed before."""
-    resource.setrlimit(resource.RLIMIT_CPU, (CONVERT_SECONDS, CONVERT_SECONDS))
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
     resource.setrlimit(resource.RLIMIT_FSIZE, (_MAX_OUTPUT_BYTES, _MAX_OUTPUT_BYTES))

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol, Self
 
 from ingest.catalogue import Catalogue
+from ingest.coverage import shortfall
 from ingest.edge import Choice
 from ingest.facts import FileStamp, PendingDocument
 from ingest.filters import Filters
@@ -166,13 +167,17 @@ class DocumentIndex(ABC):
         return damage
 
     def check(self, document: StoredDocument) -> str:
-        """What is wrong with a document's stored chunks: an empty text when each is a piece of its text."""
+        """What is wrong with a document's stored chunks: an empty text when each is a piece of its text, and all of the
+        text is in them."""
         chunks = self.chunks_of(document)
         if len(chunks) != document.chunks:
             return f"{len(chunks)} of {document.chunks} chunks are stored"
         text = self.catalogue.text(document.document_id)
         wrong = [chunk.index for chunk in chunks if text[chunk.start : chunk.end] != chunk.text]
-        return f"chunks {wrong} differ from the document's text" if wrong else ""
+        if wrong:
+            return f"chunks {wrong} differ from the document's text"
+        self.catalogue.boilerplate(document.document_id)
+        return shortfall(text, ((chunk.start, chunk.end) for chunk in chunks))
 
     def search(
         self,

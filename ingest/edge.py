@@ -8,9 +8,12 @@ else.
 from __future__ import annotations
 
 import errno
+import logging
+import os
 import shutil
+import threading
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ingest.errors import IndexDamagedError
+from ingest.sealing import UNSEALED, is_sealed, seal
 from ingest.types import Candidate, Chunk, SparseVector, Vectors
 
 if TYPE_CHECKING:
@@ -30,6 +34,19 @@ _ROOM_TO_WRITE = 64 * 2**20
 """Bytes that must be free: the engine writes through memory, so that on a full disk the system kills the process."""
 _ALL = 1_000_000
 """More points than one document has."""
+SEALED = 25_000
+"""Chunks that are written before they are sealed: opening and flushing take time for each that is not, and a search is
+slower (docs/decisions/0020-scale.md has what was measured)."""
+_SEGMENTS, _LARGEST = 8, 8
+"""Sealed segments before the engine merges some, and what they may hold at most, in multiples of ``SEALED``."""
+_OVERSAMPLED = 2.0
+"""Of the vectors that are nearest by four bits a number, so many times more than asked for are compared in full: all
+that are truly nearest are among them (docs/decisions/0020-scale.md)."""
+_MANY_DEAD = 10_000
+"""Deleted chunks whose room is won back once they are more than the others."""
+_VERSION_BYTES = 8
+"""What :data:`ingest.sealing.UNSEALED` has of each point."""
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,30 +101,72 @@ class EdgeStore:
 
         self._edge = edge
         self._folder = folder
+        self._reading, self._writing = threading.RLock(), threading.RLock()
         with self._told("opened"):
+            self._tidy()
             self._check_room(_ROOM_TO_OPEN if folder.is_dir() else _ROOM_TO_WRITE)
             if not folder.is_dir():
                 self._create(dimension)
-            self._shard = edge.EdgeShard.load(str(folder))
+            self._load()
+
+    def _load(self) -> None:
+        edge = self._edge
+        self._shard = edge.EdgeShard.load(str(self._folder))
+        self._unsealed, self._seal_at = self._written(), SEALED
+        exact = not is_sealed(self._folder)
+        self._near = edge.QuantizationSearchParams(ignore=exact, rescore=True, oversampling=_OVERSAMPLED)
+
+    def _beside(self, name: str) -> Path:
+        return self._folder.with_name(f"{self._folder.name}.{name}")
+
+    def _tidy(self) -> None:
+        """Clear what a process left that died while it put another shard in the place of this one."""
+        if not self._folder.is_dir() and self._beside("old").is_dir():
+            self._beside("old").rename(self._folder)
+        for left in self._folder.parent.glob(f"{self._folder.name}.*"):
+            shutil.rmtree(left, ignore_errors=True)
+
+    def _written(self) -> int:
+        """Points in the segments that are not sealed, deleted ones too, as of the last flush."""
+        files = self._folder.glob(f"segments/*/{UNSEALED}")
+        return sum(file.stat().st_size for file in files) // _VERSION_BYTES
 
     def _create(self, dimension: int) -> None:
         """Made beside its place and moved there when it is whole: half a shard cannot be loaded."""
         edge = self._edge
-        unfinished = self._folder.with_name(f"{self._folder.name}.new")
-        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished = self._beside("new")
         unfinished.mkdir(parents=True)
         shard = edge.EdgeShard.create(str(unfinished), self._config(dimension))
-        shard.update(edge.UpdateOperation.create_field_index("document_id", edge.PayloadSchemaType.Keyword))
-        shard.update(edge.UpdateOperation.create_field_index("document", edge.PayloadSchemaType.Integer))
+        cold, index = edge.Memory.Cold, edge.UpdateOperation.create_field_index
+        shard.update(index("document_id", edge.KeywordIndexParams(enable_hnsw=False, memory=cold)))
+        number = edge.IntegerIndexParams(lookup=True, range=False, enable_hnsw=False, memory=cold)
+        shard.update(index("document", number))
         shard.flush()
         shard.close()
         unfinished.rename(self._folder)
 
     def _config(self, dimension: int) -> Any:
-        edge = self._edge
+        """Once something is sealed, vectors are compared by four bits a number, one after the other: no graph (m=0).
+
+        Files are mapped, and read where they are needed: nothing is copied into memory when the shard is opened. There
+        is no log: what was written and not flushed is swept anyway (:mod:`ingest.catalogue`).
+        """
+        edge, cold = self._edge, self._edge.Memory.Cold
+        size = SEALED * dimension * 4 // 1024
+        dense = edge.EdgeVectorParams(size=dimension, distance=edge.Distance.Cosine, memory=cold)
         return edge.EdgeConfig(
-            vectors={DENSE: edge.EdgeVectorParams(size=dimension, distance=edge.Distance.Cosine)},
-            sparse_vectors={SPARSE: edge.EdgeSparseVectorParams(modifier=edge.Modifier.Idf)},
+            vectors={DENSE: dense},
+            sparse_vectors={SPARSE: edge.EdgeSparseVectorParams(modifier=edge.Modifier.Idf, memory=cold)},
+            hnsw_config=edge.HnswIndexConfig(m=0, ef_construct=100, full_scan_threshold=10_000),
+            quantization_config=edge.TurboQuantQuantizationConfig(bits=edge.TurboQuantBitSize.Bits4, memory=cold),
+            id_tracker_memory=cold,
+            optimizers=edge.EdgeOptimizersConfig(
+                default_segment_number=_SEGMENTS,
+                indexing_threshold=max(1, size // 2),
+                max_segment_size=max(1, size * _LARGEST),
+                vacuum_min_vector_number=_MANY_DEAD,
+            ),
+            wal_enabled=False,
         )
 
     def _check_room(self, needed: int) -> None:
@@ -122,7 +181,8 @@ class EdgeStore:
     def replacing(cls, folder: Path, dimension: int) -> Iterator[EdgeStore]:
         """An empty store to fill, which takes the place of ``folder`` when the block ends without an error."""
         beside, old = (folder.with_name(f"{folder.name}.{end}") for end in ("rebuilt", "old"))
-        shutil.rmtree(beside, ignore_errors=True)
+        for left in folder.parent.glob(f"{beside.name}*"):
+            shutil.rmtree(left, ignore_errors=True)
         store = cls(beside, dimension)
         try:
             yield store
@@ -138,7 +198,8 @@ class EdgeStore:
     @contextmanager
     def _told(self, verb: str) -> Iterator[None]:
         try:
-            yield
+            with self._reading:
+                yield
         except BaseException as error:
             # A panic of the engine is a BaseException of its own.
             if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
@@ -160,13 +221,14 @@ class EdgeStore:
             )
             for chunk, vector, term in zip(chunks, dense, sparse, strict=True)
         ]
-        with self._told("written"):
+        with self._writing, self._told("written"):
             self._check_room(_ROOM_TO_WRITE)
             self._shard.update(edge.UpdateOperation.upsert_points(points))
+            self._unsealed += len(points)
 
     def delete(self, document_ids: Sequence[str]) -> None:
         """Remove every point of these documents; durable after :meth:`flush`."""
-        with self._told("written"):
+        with self._writing, self._told("written"):
             for id_ in document_ids:
                 self._shard.update(self._edge.UpdateOperation.delete_points_by_filter(self._only([id_])))
 
@@ -174,11 +236,47 @@ class EdgeStore:
         with self._told("written"):
             self._shard.flush()
 
-    def optimize(self) -> None:
-        """Build the HNSW graph and merge segments where the engine finds it worth while."""
-        with self._told("written"):
-            self._shard.optimize()
-            self._shard.flush()
+    def settle(self) -> None:
+        """Seal what was written once it is much, or win back the room of what was deleted; searches go on meanwhile,
+        writes wait. Where it cannot be done, all is as it was, and a warning is logged.
+        """
+        with self._writing:
+            if self._unsealed >= self._seal_at or (
+                self._unsealed > 2 * _MANY_DEAD and self._unsealed - self.count() > max(_MANY_DEAD, self.count())
+            ):
+                self._seal()
+
+    def _seal(self) -> None:
+        copy = self._beside("sealed")
+        self.flush()
+        try:
+            size = sum(file.stat().st_blocks * 512 for file in self._folder.rglob("*") if file.is_file())
+            self._check_room(size + _ROOM_TO_WRITE)
+            seal(self._folder, copy)
+            self._take(copy)
+        except (OSError, IndexDamagedError) as error:
+            _log.warning("%d chunks could not be sealed, which makes searches slower: %s", self._unsealed, error)
+            shutil.rmtree(copy, ignore_errors=True)
+            self._seal_at = self._unsealed + SEALED
+
+    def _take(self, copy: Path) -> None:
+        """Go on with another shard that holds the same. Killed half-way, either is there when the store is opened."""
+        old, before = self._beside("old"), self._shard
+        with self._told("opened"):
+            self._folder.rename(old)
+            copy.rename(self._folder)
+            try:
+                self._load()
+            except BaseException:
+                self._folder.rename(copy)
+                old.rename(self._folder)
+                raise
+        # To close a shard the engine waits for the disk, and other threads for the engine: let the disk be done before.
+        _sync(self._folder.parent)
+        # All of it was flushed, and its files have moved.
+        with suppress(Exception):
+            before.close()
+        shutil.rmtree(old, ignore_errors=True)
 
     def count(self, document_ids: Sequence[str] | None = None) -> int:
         """Exact number of points, of these documents if any are given."""
@@ -231,12 +329,16 @@ class EdgeStore:
         only = self._chosen(choice) if choice is not None else None
         queries = []
         if dense is not None:
-            queries.append(edge.Query.Nearest(dense.tolist(), using=DENSE))
+            near = edge.Query.Nearest(dense.tolist(), using=DENSE)
+            queries.append((near, edge.SearchParams(quantization=self._near)))
         if sparse is not None:
             vector = edge.SparseVector(list(sparse.indices), list(sparse.values))
-            queries.append(edge.Query.Nearest(vector, using=SPARSE))
+            queries.append((edge.Query.Nearest(vector, using=SPARSE), None))
         place = edge.PayloadSelector.Include(["document_id", "index"])
-        requests = [edge.QueryRequest(limit=limit, query=query, filter=only, with_payload=place) for query in queries]
+        requests = [
+            edge.QueryRequest(limit=limit, query=query, filter=only, with_payload=place, params=params)
+            for query, params in queries
+        ]
         with self._told("read"):
             found = self._shard.query_batch(edge.QueryBatchRequest(requests)) if requests else []
             lists = [[candidate_of(point) for point in points] for points in found]
@@ -262,6 +364,15 @@ class EdgeStore:
     def close(self) -> None:
         with self._told("closed"):
             self._shard.close()
+
+
+def _sync(folder: Path) -> None:
+    """What was made, renamed and deleted in a folder is on disk."""
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
 
 
 def _number(document_id: str) -> int:

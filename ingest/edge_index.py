@@ -9,6 +9,7 @@ DIR/collections/NAME/ the same again, for each collection beside the default one
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -17,7 +18,8 @@ from filelock import FileLock, Timeout
 from ingest.catalogue import CATALOGUE_FILE, REBUILD, Catalogue
 from ingest.chunk import ChunkPolicy, embedding_text
 from ingest.collections import COLLECTIONS
-from ingest.document_index import DocumentIndex
+from ingest.coverage import shortfall
+from ingest.document_index import DocumentIndex, EmbeddedDocument
 from ingest.edge import Bm25, EdgeStore
 from ingest.errors import IndexDamagedError, IndexInUseError, IndexMismatchError, IndexMissingError, IndexProblem
 from ingest.parse import PIPELINE_VERSION
@@ -104,6 +106,10 @@ class EdgeIndex(DocumentIndex):
             raise IndexProblem("the index is closed: open it again")
         return self._catalogue
 
+    def write(self, documents: Sequence[EmbeddedDocument], heirs: Mapping[str, str] | None = None) -> None:
+        super().write(documents, heirs)
+        self.store.settle()
+
     def _check_made_with(self, embedder: Embedder) -> None:
         wanted = {
             "format": FORMAT_VERSION,
@@ -162,10 +168,11 @@ class EdgeIndex(DocumentIndex):
         id_ = document.document_id
         try:
             kept, text = self.catalogue.chunks(id_), self.catalogue.text(id_)
+            self.catalogue.boilerplate(id_)
             found = document_damage(kept, self.store.points(id_), text, document.chunks, self._terms)
         except IndexDamagedError as error:
             return str(error)
-        return f"{found}: {REBUILD}" if found else ""
+        return f"{found}: {REBUILD}" if found else shortfall(text, ((chunk.start, chunk.end) for chunk in kept))
 
 
 def refuse_other_files(folder: Path) -> None:

@@ -8,9 +8,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from ingest.errors import ParseError
-from ingest.formats import Format, check_bytes, format_of
+from ingest.formats import FORMATS, Format, check_bytes, format_of
 from ingest.readers import READERS
 from ingest.rows import Reading, Row, clean
+from ingest.suspicion import suspicions
 from ingest.types import ELEMENT_SEPARATOR, Document, Element
 
 PIPELINE_VERSION = "3"
@@ -30,37 +31,49 @@ def file_hash(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def document_id(hash_: str, kind: Format) -> str:
-    """The id of a document: content, format and pipeline version, nothing else."""
-    return str(uuid.uuid5(_NAMESPACE, f"{PIPELINE_VERSION}:{kind}:{hash_}"))
+def document_id(hash_: str, kind: Format, scans: str = "") -> str:
+    """The id of a document: content, format, pipeline version and, where it has pages without a text layer, how these
+    were read (:class:`ingest.rows.Reading`); nothing else."""
+    how = f":{scans}" if scans else ""
+    return str(uuid.uuid5(_NAMESPACE, f"{PIPELINE_VERSION}:{kind}:{hash_}{how}"))
 
 
-def parse_bytes(data: bytes, source: str) -> Document:
-    """Extract the text of one file.
+def may_have_scans(path: Path) -> bool:
+    """Whether OCR can make another text of a file in this format."""
+    kind = FORMATS.get(path.suffix.lower())
+    return kind is not None and READERS[kind].read_scans is not None
+
+
+def parse_bytes(data: bytes, source: str, ocr: str = "") -> Document:
+    """Extract the text of one file; with ``ocr``, tesseract's languages, also of scanned pages.
 
     Raises :class:`ParseError` with the reason and the remedy for anything that gives no text; MemoryError.
     """
     kind = format_of(Path(source))
     check_bytes(data, kind)
-    reading = _read(data, kind)
+    reading = _read(data, kind, ocr)
     elements = tuple(_placed(reading.rows))
     if not elements:
         raise ParseError("no text was found in it: leave it out of the folder, or look at it in its own program")
     hash_ = content_hash(data)
+    boilerplate = tuple(map(clean, reading.boilerplate))
+    text = ELEMENT_SEPARATOR.join(element.text for element in elements)
     return Document(
-        id=document_id(hash_, kind),
+        id=document_id(hash_, kind, reading.scans),
         source=source,
         content_hash=hash_,
         elements=elements,
         fields=reading.fields,
-        boilerplate=tuple(map(clean, reading.boilerplate)),
+        boilerplate=boilerplate,
+        warnings=(*reading.warnings, *suspicions(data, kind, text, boilerplate)),
     )
 
 
-def _read(data: bytes, kind: Format) -> Reading:
+def _read(data: bytes, kind: Format, ocr: str) -> Reading:
     """What the format's reader finds, its own failures turned into ParseError."""
+    reader = READERS[kind]
     try:
-        return READERS[kind].read(data)
+        return reader.read_scans(data, ocr) if ocr and reader.read_scans is not None else reader.read(data)
     except (ParseError, MemoryError):
         raise
     except RecursionError as error:

@@ -1,17 +1,20 @@
-"""The text layer of a PDF, without what its pages repeat."""
+"""The text layer of a PDF, and OCR of the pages without one, without what its pages repeat."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from io import BytesIO
 from typing import Any
 
 from ingest.errors import ParseError
-from ingest.rows import Reading, Row, clean, squeezed
+from ingest.ocr import read_pages, scanned_pages
+from ingest.rows import UNREAD, Reading, Row, clean, squeezed
 from ingest.unstructured_setup import element_row, prepare_unstructured
 
-NO_TEXT_LAYER = "no text layer (a scan?): run it through OCR first, for example with ocrmypdf"
+NO_TEXT_LAYER = "no text layer (a scan?): ingest it with --ocr"
+_NO_TEXT = "no text layer, and OCR found no text: look at it in its own program"
 _MARGIN = 0.12
 """Share of a page's height, at its top and at its bottom, in which headers and footers stand."""
 _FEWEST_PAGES = 4
@@ -20,16 +23,27 @@ _STEP_POINTS = 4.0
 _DIGITS = re.compile(r"\d+")
 
 
-def read_pdf(data: bytes) -> Reading:
+def read_pdf(data: bytes, ocr: str = "") -> Reading:
     """Text in reading order with its page, from 1. Of a header or footer that half of the pages bear, the first one
     stays, unless it is only a page number.
 
-    Raises :class:`ParseError` for a file that is encrypted, damaged or has no text.
+    ``ocr``: tesseract's languages (``eng+deu``) for pages without a text layer; without it they are named in the
+    reading's ``warnings``, as those are on which OCR finds nothing.
+
+    Raises :class:`ParseError` for a file that is encrypted, damaged or has no text, and what
+    :func:`ingest.ocr.read_pages` does.
     """
     from ingest.unstructured_pdf import partition_text_layer, table_rows
 
     prepare_unstructured()
-    elements, left_out = _without_repeated(partition_text_layer(_plain_pdf(data)))
+    data = _plain_pdf(data)
+    found = partition_text_layer(data)
+    scans = scanned_pages(data, {element.metadata.page_number for element in found})
+    failed: dict[int, str] = {}
+    if scans and ocr:
+        read, failed = read_pages(data, scans, ocr)
+        found = sorted([*found, *read], key=lambda element: element.metadata.page_number)
+    elements, left_out = _without_repeated(found)
     rows: list[Row] = []
     for cells in table_rows(elements):
         if len(cells) == 1:
@@ -41,9 +55,31 @@ def read_pdf(data: bytes) -> Reading:
             line = f"{rows.pop().text}\n{line}"
         rows.append(Row(text=line, kind="table", page=page, depth=0))
     rows = [row for row in rows if row.text]
+    empty = sorted({*scans} - {element.metadata.page_number for element in found})
+    why = dict.fromkeys(empty, _NO_TEXT if ocr else NO_TEXT_LAYER) | failed
     if not rows:
-        raise ParseError(NO_TEXT_LAYER)
-    return Reading(rows=rows, boilerplate=left_out)
+        raise ParseError(next(iter(why.values()), NO_TEXT_LAYER))
+    return Reading(
+        rows=rows, boilerplate=left_out, scans=(ocr or UNREAD) if scans else "", warnings=tuple(_warnings(why))
+    )
+
+
+def _warnings(why: Mapping[int, str]) -> Iterator[str]:
+    """From a reason for each page, in order: one line a reason."""
+    for reason in dict.fromkeys(why.values()):
+        pages = [page for page, said in why.items() if said == reason]
+        yield f"{'pages' if len(pages) > 1 else 'page'} {_ranges(pages)}: {reason}"
+
+
+def _ranges(numbers: Sequence[int]) -> str:
+    """Ascending numbers as "1, 3-5"."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1][1:] = [number]
+        else:
+            runs.append([number])
+    return ", ".join("-".join(map(str, run)) for run in runs)
 
 
 def _without_repeated(elements: list[Any]) -> tuple[list[Any], tuple[str, ...]]:

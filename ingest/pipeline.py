@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ingest.chunk import ChunkPolicy, embedding_text
@@ -32,8 +32,17 @@ GROUP_CHUNKS = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Warned:
+    """A file that is in the index, but of which the text may not be what it shows (:mod:`ingest.suspicion`)."""
+
+    source: str
+    warning: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class IngestReport:
-    """What one run did. ``chunks`` were written in this run; ``coverage`` is over the whole index (0 to 1).
+    """What one run did. ``chunks`` were written in this run; ``coverage`` is over the whole index (0 to 1);
+    ``warnings`` are of the files that were added or updated.
 
     ``stopped``: it was asked to end early; ``left``: files that it did not look at. Seconds: ``total`` is wall time;
     ``parse`` is summed over the worker processes, so it can exceed it.
@@ -45,6 +54,7 @@ class IngestReport:
     unchanged: int
     removed: int
     failed: tuple[Failure, ...]
+    warnings: tuple[Warned, ...]
     chunks: int
     coverage: float | None
     seconds: dict[str, float]
@@ -73,6 +83,7 @@ class _Run:
     total: int
     heirs: dict[str, str] = field(default_factory=dict)
     held: list[str] = field(default_factory=list)
+    written: set[str] = field(default_factory=set)
     done: int = 0
     added: int = 0
     updated: int = 0
@@ -101,6 +112,7 @@ class _Run:
         else:
             self.added += 1
         self.held.append(source)
+        self.written.add(source)
         self.tell(source)
 
 
@@ -112,6 +124,7 @@ def ingest(
     prune: bool = False,
     workers: int | None = None,
     fields: Fields | None = None,
+    ocr: str = "",
     progress: Progress | None = None,
     stop: Stop = lambda: False,
 ) -> IngestReport:
@@ -120,15 +133,18 @@ def ingest(
     ``prune`` removes sources of the same folders that are no longer on disk; it needs the folder: a path that
     is a file prunes nothing. ``workers``: parser processes, at least 1 (default: one for each core that this
     process may use). ``fields`` are set for every file that the index holds then, an unchanged one too: in place of
-    earlier values of the same name, and without values to remove them (:func:`ingest.fields.parse_meta`). A run that
-    ``stop`` ends prunes nothing. Raises :class:`NothingToIngestError` when nothing could be read at all.
+    earlier values of the same name, and without values to remove them (:func:`ingest.fields.parse_meta`). ``ocr``: the
+    languages of scanned pages in tesseract's names (``eng+deu``), which are read then, also those of unchanged files;
+    empty to leave what is new of them (:mod:`ingest.scans`). A run that ``stop`` ends prunes nothing.
+
+    Raises :class:`NothingToIngestError` when nothing could be read at all.
     """
     began = time.monotonic()
     found = scan(paths)
     files = found.files
     policy = ChunkPolicy(window=embedder.window)
     total = len(files) + len(found.unlisted)
-    run = _Run(index, embedder, policy, Bm25(), Known.of(index.catalogue), progress, stop, total=total)
+    run = _Run(index, embedder, policy, Bm25(), Known.of(index.catalogue, ocr), progress, stop, total=total)
     for folder in found.unlisted:
         run.fail(folder.source, UNLISTED)
     work = [] if stop() else _take(run, files)
@@ -151,12 +167,23 @@ def ingest(
         unchanged=run.unchanged,
         removed=removed,
         failed=tuple(sorted(run.failed, key=lambda failure: failure.source)),
+        warnings=_warnings(run) if run.written else (),
         chunks=run.chunks,
         coverage=index.catalogue.coverage(),
         seconds={name: round(value, 3) for name, value in run.seconds.items()},
         peak_rss_mb=_peak_rss_mb(),
         left=total - run.done,
         stopped=stop(),
+    )
+
+
+def _warnings(run: _Run) -> tuple[Warned, ...]:
+    found = run.index.catalogue.warnings()
+    return tuple(
+        Warned(source=source, warning=warning)
+        for source, warnings in found.items()
+        if source in run.written
+        for warning in warnings
     )
 
 
@@ -173,7 +200,7 @@ def _take(run: _Run, files: Sequence[SourceFile]) -> list[Seen]:
                 run.keep(source)
             case Seen(file=file, stamp=stamp, content=content):
                 if file.source not in run.known.stamps:
-                    new[file.source] = stamp.document_id
+                    new[file.source] = _content(run, stamp)
                 if content is Content.UNREAD:
                     work.append(verdict)
                 else:
@@ -188,13 +215,18 @@ def _take(run: _Run, files: Sequence[SourceFile]) -> list[Seen]:
 
 
 def _gone_with_fields(run: _Run, files: Sequence[SourceFile]) -> dict[str, str]:
-    """Document ids by source, of those to which fields were given and whose file is not there any more."""
+    """Contents by source, of those to which fields were given and whose file is not there any more."""
     given, present = run.index.catalogue.with_given_fields(), {file.source for file in files}
     return {
-        stamp.source: stamp.document_id
+        stamp.source: _content(run, stamp)
         for stamp in run.known.stamps.values()
         if stamp.source in given - present and not Path(stamp.root, stamp.source).exists()
     }
+
+
+def _content(run: _Run, stamp: FileStamp) -> str:
+    """The same for all texts of a scanned file."""
+    return run.known.readings.contents.get(stamp.document_id, stamp.document_id)
 
 
 def _process(run: _Run, work: Sequence[Seen], workers: int) -> None:
@@ -204,10 +236,13 @@ def _process(run: _Run, work: Sequence[Seen], workers: int) -> None:
         by_document.setdefault(item.stamp.document_id, []).append(item)
     files = [items[0].file for items in by_document.values()]
     group: list[tuple[ParsedFile, list[Seen]]] = []
-    with closing(parse_files(files, run.embedder.counter, run.policy, workers)) as results:
+    readings = run.known.readings
+    with closing(parse_files(files, run.embedder.counter, run.policy, workers, readings.ocr)) as results:
         for items, result in zip(by_document.values(), results, strict=True):
-            if isinstance(result, ParsedFile) and result.document.id != items[0].stamp.document_id:
-                result = Unparsed(reason="changed while it was being read: ingest it again", lasting=False)
+            if isinstance(result, ParsedFile):
+                content = readings.content(result.document.content_hash, items[0].file.path)
+                if content != items[0].stamp.document_id:
+                    result = Unparsed(reason="changed while it was being read: ingest it again", lasting=False)
             if isinstance(result, Unparsed):
                 for item in items:
                     if result.lasting:
@@ -215,7 +250,7 @@ def _process(run: _Run, work: Sequence[Seen], workers: int) -> None:
                     run.fail(item.file.source, result.reason)
             else:
                 run.seconds["parse"] += result.seconds
-                group.append((result, items))
+                group.append((result, [_read_as(item, result.document.id) for item in items]))
             if sum(len(parsed.chunks) for parsed, _ in group) >= GROUP_CHUNKS:
                 _write(run, group)
                 group = []
@@ -223,6 +258,10 @@ def _process(run: _Run, work: Sequence[Seen], workers: int) -> None:
                 break
         if group:
             _write(run, group)
+
+
+def _read_as(item: Seen, document_id: str) -> Seen:
+    return replace(item, stamp=replace(item.stamp, document_id=document_id))
 
 
 def _write(run: _Run, group: Sequence[tuple[ParsedFile, list[Seen]]]) -> None:

@@ -14,8 +14,9 @@ from ingest.catalogue import Catalogue
 from ingest.errors import ParseError
 from ingest.facts import FileStamp, Refused
 from ingest.formats import MAX_FILE_BYTES, format_of
-from ingest.parse import document_id, file_hash
+from ingest.parse import file_hash, may_have_scans
 from ingest.scan import Scan, SourceFile, scan
+from ingest.scans import Readings
 from ingest.workers import unreadable
 
 UNLISTED = "the folder cannot be listed: check its permissions"
@@ -60,14 +61,20 @@ class Seen:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
-    """What an index knew of files when a run began, by source."""
+    """What an index knew of files when a run began, by source; and ``readings``, which texts of scanned files."""
 
     stamps: Mapping[str, FileStamp]
     refused: Mapping[str, Refused]
+    readings: Readings
 
     @classmethod
-    def of(cls, catalogue: Catalogue) -> Known:
-        return cls(stamps=catalogue.stamps(), refused=catalogue.refused())
+    def of(cls, catalogue: Catalogue | None, ocr: str) -> Known:
+        """``catalogue``: None where there is no index yet. ``ocr``: see :func:`ingest.pipeline.ingest`."""
+        if catalogue is None:
+            return cls(stamps={}, refused={}, readings=Readings(ocr=ocr))
+        stamps = catalogue.stamps()
+        documents = catalogue.documents() if any(may_have_scans(Path(source)) for source in stamps) else ()
+        return cls(stamps=stamps, refused=catalogue.refused(), readings=Readings.of(documents, ocr))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,14 +89,14 @@ class Plan:
     failed: tuple[Failure, ...]
 
 
-def plan(paths: Sequence[Path], catalogue: Catalogue | None, *, prune: bool = False) -> Plan:
+def plan(paths: Sequence[Path], catalogue: Catalogue | None, *, prune: bool = False, ocr: str = "") -> Plan:
     """What :func:`ingest.pipeline.ingest` would do now; nothing is parsed or written. ``catalogue``: None where there
     is no index yet.
 
     Raises :class:`ingest.errors.NothingToIngestError` for a path that does not exist, or for no file.
     """
     found = scan(paths)
-    known = Known.of(catalogue) if catalogue is not None else Known(stamps={}, refused={})
+    known = Known.of(catalogue, ocr)
     holds = catalogue.holds if catalogue is not None else lambda _: False
     failed = [Failure(source=folder.source, error=UNLISTED) for folder in found.unlisted]
     unchanged: list[str] = []
@@ -133,14 +140,17 @@ def sort_out(
 def _verdict(file: SourceFile, known: Known, holds: Callable[[str], bool]) -> Failure | Same | Seen:
     found = file.path.stat()
     before = known.stamps.get(file.source)
-    if before is not None and _same_file(before, file, found) and _trusted(before):
+    again = before is not None and before.document_id in known.readings.again
+    if before is not None and not again and _same_file(before, file, found) and _trusted(before):
         return Same(source=file.source)
     refused = known.refused.get(file.source)
     if refused is not None and not _same_file(refused.stamp, file, found):
         refused = None
-    if refused is not None and _trusted(refused.stamp):
+    # With OCR, what was refused without it has another id.
+    with_ocr = known.readings.ocr and may_have_scans(file.path)
+    if refused is not None and not with_ocr and _trusted(refused.stamp):
         return _refused_again(file, refused)
-    stamp = _stamp(file, found)
+    stamp = _stamp(file, found, known.readings)
     if before is not None and before.document_id == stamp.document_id:
         return Seen(file=file, stamp=stamp, content=Content.OWN)
     if refused is not None and refused.stamp.document_id == stamp.document_id:
@@ -180,8 +190,9 @@ def _check_owner(file: SourceFile, owner: SourceFile, before: FileStamp | None) 
         )
 
 
-def _stamp(file: SourceFile, found: os.stat_result) -> FileStamp:
-    kind = format_of(file.path)
+def _stamp(file: SourceFile, found: os.stat_result, readings: Readings) -> FileStamp:
+    # Before anything of another kind is hashed.
+    format_of(file.path)
     if not stat.S_ISREG(found.st_mode):
         raise ParseError("not a regular file: leave it out of the folder")
     if found.st_size > MAX_FILE_BYTES:
@@ -193,7 +204,7 @@ def _stamp(file: SourceFile, found: os.stat_result) -> FileStamp:
         size=found.st_size,
         mtime_ns=_mtime_ns(found),
         seen_ns=seen_ns,
-        document_id=document_id(file_hash(file.path), kind),
+        document_id=readings.id_of(file_hash(file.path), file.path),
     )
 
 

@@ -16,6 +16,7 @@ from ingest.formats import FORMATS, Format
 from ingest.front_matter import split_front_matter
 from ingest.mail import read_eml, read_msg
 from ingest.markup import read_html, read_markdown
+from ingest.ocr import TESSERACT
 from ingest.opendocument import read_odp, read_ods, read_odt
 from ingest.pdf import read_pdf
 from ingest.records import read_json, read_ndjson
@@ -33,10 +34,13 @@ from ingest.xml_text import read_xml
 class Reader:
     """``read`` turns a file's bytes into a reading; it raises :class:`ingest.errors.ParseError`, MemoryError, or what
     its library raises for a file that is broken. ``name``: of the format, for people. ``needs``: what has to be
-    installed besides. ``headings``, ``tables``, ``pages``: what is kept of them, empty where the format has none."""
+    installed besides. ``headings``, ``tables``, ``pages``: what is kept of them, empty where the format has none.
+    ``read_scans``: as ``read``, with OCR of scanned pages in tesseract's languages; None where there are no such pages.
+    """
 
     read: Callable[[bytes], Reading]
     name: str
+    read_scans: Callable[[bytes, str], Reading] | None = None
     headings: str = ""
     tables: str = ""
     pages: str = ""
@@ -107,8 +111,9 @@ READERS: dict[Format, Reader] = {
         notes="documents as prose, data as records; entities are not expanded",
     ),
     "pdf": Reader(
-        read=read_pdf, name="PDF", headings="guessed", tables="lines that stand side by side", pages="yes",
-        notes="the text layer; repeated headers and footers are left out and named; a scan is refused as one",
+        read=read_pdf, read_scans=read_pdf, name="PDF", headings="guessed", tables="lines that stand side by side",
+        pages="yes", needs=f"for scans, with `--ocr`: {TESSERACT}",
+        notes="the text layer; pages without one are named; repeated headers and footers are left out and named",
     ),
     "docx": Reader(
         read=read_docx, name="Word", headings=_BY_STYLE, tables=_LINES, notes="with notes and text boxes"

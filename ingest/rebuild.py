@@ -50,6 +50,7 @@ def rebuild(
                 continue
             vectors, again = _vectors(catalogue, kept, whole, embedder, embedding_text)
             store.write(whole, vectors, [terms(chunk) for chunk in whole])
+            store.settle()
             documents, chunks, embedded = documents + 1, chunks + count, embedded + again
     reasons = {
         source: lost[stamp.document_id] for source, stamp in catalogue.stamps().items() if stamp.document_id in lost
@@ -62,6 +63,7 @@ def rebuild(
 
 def _read(catalogue: Catalogue, document_id: str, count: int) -> tuple[list[KeptChunk], list[Chunk]]:
     kept, text = catalogue.chunks(document_id), catalogue.text(document_id)
+    catalogue.boilerplate(document_id)
     whole = [item.chunk(text) for item in kept]
     if [item.index for item in kept] != list(range(count)) or any(
         chunk_sum(chunk) != item.chunk_sum for chunk, item in zip(whole, kept, strict=True)

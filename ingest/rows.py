@@ -13,6 +13,8 @@ from ingest.types import ElementKind
 
 _MOST_ROWS, _MOST_CHARACTERS = 200, 20_000
 """Of one table element: a longer table goes on in another, under the same header."""
+UNREAD = "unread"
+"""How scanned pages are read without OCR; see :class:`Reading`."""
 _BLANK_LINES = re.compile(r"\n[ \t]*\n\s*")
 
 
@@ -28,11 +30,15 @@ class Row(NamedTuple):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
     """What a reader found: ``rows`` in reading order, the ``fields`` that the file gives itself, and the texts that
-    were left out of ``rows`` as ``boilerplate``."""
+    were left out of ``rows`` as ``boilerplate``. ``scans``: how its pages without a text layer were read,
+    :data:`UNREAD` or the languages of OCR; empty where it has none. ``warnings``: what of the file may be missing, and
+    the remedy."""
 
     rows: list[Row]
     fields: Fields = field(default_factory=dict)
     boilerplate: tuple[str, ...] = ()
+    scans: str = ""
+    warnings: tuple[str, ...] = ()
 
 
 def clean(text: str) -> str:

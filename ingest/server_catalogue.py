@@ -22,6 +22,7 @@ from ingest.errors import IndexDamagedError
 from ingest.facts import FileStamp, PendingDocument, Refused, stamp_row
 from ingest.fields import Fields
 from ingest.kept import KeptChunk, chunk_sum
+from ingest.listing import sizes
 from ingest.server_client import Server, only
 from ingest.server_layout import META_ID, Names, encoded, packed, piece_id, source_id, unpacked
 from ingest.server_lease import Lease
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from qdrant_client import models
 
 _STAMP = ("source", "root", "document_id", "size", "mtime_ns", "seen_ns")
+_OF_A_DOCUMENT = ["document", "text", "boilerplate", "codes"]
 _SOURCES_A_REQUEST = 256
 
 
@@ -143,8 +145,12 @@ class ServerCatalogue(Catalogue):
         id_ = item.document.id
         to = self._names.documents
         self._server.upload(to, lambda: [_point(id_, **facts)])
-        for part, piece in enumerate(packed(item.document.text)):
-            self._server.upload(to, partial(_text_points, id_, part, piece))
+        texts = {"text": item.document.text}
+        if item.document.boilerplate:
+            texts["boilerplate"] = json.dumps(item.document.boilerplate)
+        for kind, text in texts.items():
+            for part, piece in enumerate(packed(text)):
+                self._server.upload(to, partial(_text_points, id_, kind, part, piece))
         for first in range(0, len(item.codes), POINTS_A_REQUEST):
             codes = item.codes[first : first + POINTS_A_REQUEST]
             self._server.upload(to, partial(_codes_points, id_, first, codes))
@@ -192,7 +198,7 @@ class ServerCatalogue(Catalogue):
             unfinished = set(self.unfinished())
             gone = [id_ for id_ in ids if id_ in unfinished]
             if gone:
-                selected = models.FilterSelector(filter=only(kind=["document", "text", "codes"], document_id=gone))
+                selected = models.FilterSelector(filter=only(kind=_OF_A_DOCUMENT, document_id=gone))
                 self._server.ask(self._server.client.delete, self._names.documents, selected, wait=True)
             super().forget(ids)
 
@@ -255,16 +261,30 @@ class ServerCatalogue(Catalogue):
         return found
 
     def text(self, document_id: str) -> str:
-        pieces = only(kind="text", document_id=document_id)
-        # Eight pieces are at most 8 MiB.
-        found = [record.payload or {} for record in self._server.scroll(self._names.documents, pieces, page=8)]
         try:
-            return unpacked([point["text"] for point in sorted(found, key=lambda point: int(point["part"]))])
+            return unpacked(self._pieces(document_id, "text"))
         except (ValueError, zlib.error) as error:
-            raise IndexDamagedError(
-                f"the text of document {document_id} is missing or damaged on {self._server.shown}: remove it with "
-                "'rag docs remove' and ingest its folder again"
-            ) from error
+            raise self._lost("text", document_id) from error
+
+    def boilerplate(self, document_id: str) -> tuple[str, ...]:
+        """See :meth:`Catalogue.boilerplate`. A document without any has no pieces of it."""
+        pieces = self._pieces(document_id, "boilerplate")
+        try:
+            return tuple(json.loads(unpacked(pieces))) if pieces else ()
+        except (ValueError, zlib.error) as error:
+            raise self._lost("boilerplate", document_id) from error
+
+    def _pieces(self, document_id: str, kind: str) -> list[str]:
+        wanted = only(kind=kind, document_id=document_id)
+        # Eight pieces are at most 8 MiB.
+        found = [record.payload or {} for record in self._server.scroll(self._names.documents, wanted, page=8)]
+        return [point["text"] for point in sorted(found, key=lambda point: int(point["part"]))]
+
+    def _lost(self, kind: str, document_id: str) -> IndexDamagedError:
+        return IndexDamagedError(
+            f"the {kind} of document {document_id} is missing or damaged on {self._server.shown}: remove it with "
+            "'rag docs remove' and ingest its folder again"
+        )
 
     def codes(self, places: Sequence[tuple[str, int]]) -> list[bytes]:
         """See :meth:`Catalogue.codes`; empty where a document has just been replaced."""
@@ -303,34 +323,30 @@ class ServerCatalogue(Catalogue):
 
 
 def _facts(item: PendingDocument) -> dict[str, Any]:
-    """What is kept of a document, its text and codes apart."""
-    document, text = item.document, item.document.text
+    """What is kept of a document, its text, boilerplate and codes apart."""
+    document = item.document
     return {
         "kind": "document",
         "document_id": document.id,
         "content_hash": document.content_hash,
-        "chunks": len(item.chunks),
-        "characters": _visible(text),
-        "covered": sum(_visible(chunk.text) for chunk in item.chunks),
+        **sizes(item),
+        "warnings": list(document.warnings),
         "fields": {key: list(values) for key, values in document.fields.items()},
     }
 
 
-def _visible(text: str) -> int:
-    return sum(len(word) for word in text.split())
-
-
 def _add_document(db: sqlite3.Connection, point: Mapping[str, Any], state: str) -> None:
-    """To the mirror, without its text."""
+    """To the mirror, without its text and boilerplate."""
     id_ = point["document_id"]
-    row = (id_, point["content_hash"], state, point["chunks"], point["characters"], point["covered"], b"")
-    db.execute("INSERT OR REPLACE INTO documents VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+    counts = (point["chunks"], point["characters"], point["covered"])
+    row = (id_, point["content_hash"], state, *counts, json.dumps(point["warnings"]), b"", b"")
+    db.execute("INSERT OR REPLACE INTO documents VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
     fields = [(id_, key, value) for key, values in point["fields"].items() for value in values]
     db.executemany("INSERT OR IGNORE INTO document_fields VALUES (?, ?, ?)", fields)
 
 
-def _text_points(document_id: str, part: int, piece: str) -> list[models.PointStruct]:
-    return [_point(piece_id(document_id, "text", part), "text", document_id=document_id, part=part, text=piece)]
+def _text_points(document_id: str, kind: str, part: int, piece: str) -> list[models.PointStruct]:
+    return [_point(piece_id(document_id, kind, part), kind, document_id=document_id, part=part, text=piece)]
 
 
 def _codes_points(document_id: str, first: int, codes: Sequence[bytes]) -> list[models.PointStruct]:

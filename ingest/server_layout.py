@@ -6,6 +6,7 @@ rag_documents_NAME  points without vectors, told apart by ``kind``:
                     lease     who may write, and until when
                     document  a document's facts, the fields of its front matter among them
                     text      a piece of its extracted text
+                    boilerplate  a piece of what was left out of its text, where there is any
                     codes     token codes of one of its chunks
                     source    a file as it was seen, the document that it has, the fields given to it
                     refused   a file that its parser has given up, and why
@@ -57,7 +58,7 @@ def source_id(source: str, kind: str = "source") -> str:
 
 
 def piece_id(document_id: str, kind: str, number: int) -> str:
-    """Of a point of a document; ``kind``: text or codes."""
+    """Of a point of a document; ``kind``: text, boilerplate or codes."""
     return str(uuid.uuid5(uuid.UUID(document_id), f"{kind} {number}"))
 
 

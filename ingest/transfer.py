@@ -98,7 +98,8 @@ def _export(index: DocumentIndex, write: Callable[[bytes], object], progress: Pr
         _check(document, text, kept)
         chunks += len(kept)
         sources = [(stamp, given.get(stamp.source, {})) for stamp in stamps[id_]]
-        write(document_line(id_, document.content_hash, text, catalogue.document_fields(id_), kept, sources))
+        boilerplate, fields = catalogue.boilerplate(id_), catalogue.document_fields(id_)
+        write(document_line(document, text, boilerplate, fields, kept, sources))
         if progress is not None:
             progress(number, len(known), stamps[id_][0].source)
     write(end_line(len(known)))

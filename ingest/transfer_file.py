@@ -24,10 +24,10 @@ from ingest.fields import Fields
 from ingest.kept import KeptChunk
 from ingest.late import TOKEN_BYTES
 from ingest.scan import printable
-from ingest.types import Chunk, Document, Element, Vectors
+from ingest.types import Chunk, Document, Element, StoredDocument, Vectors
 
 FORMAT = "groundchat index"
-VERSION = 1
+VERSION = 2
 LONGEST_LINE = 2**30
 """Bytes of a document's line: beyond, a file is no export, but a bomb."""
 _NUMBER = np.dtype("<f4")
@@ -49,23 +49,25 @@ def header_line(made: Mapping[str, object], documents: int) -> bytes:
 
 
 def document_line(
-    document_id: str,
-    content_hash: str,
+    document: StoredDocument,
     text: str,
+    boilerplate: Sequence[str],
     fields: Fields,
     kept: Sequence[KeptChunk],
     sources: Sequence[tuple[FileStamp, Fields]],
 ) -> bytes:
-    """``sources``: with the fields that were given to each."""
+    """``fields``: of its front matter; ``sources``: with the fields that were given to each."""
     stamps = [
         {name: value for name, value in asdict(stamp).items() if name != "document_id"} | {"given": given}
         for stamp, given in sources
     ]
     return _line(
         {
-            "id": document_id,
-            "content_hash": content_hash,
+            "id": document.document_id,
+            "content_hash": document.content_hash,
             "text": text,
+            "boilerplate": boilerplate,
+            "warnings": document.warnings,
             "fields": fields,
             "chunks": [
                 [chunk.id, chunk.start, chunk.end, chunk.headings, chunk.pages, _encoded(chunk.codes)] for chunk in kept
@@ -174,6 +176,8 @@ def _moved(line: dict[str, Any], dimension: int) -> MovedDocument:
                 content_hash=_text(line["content_hash"]),
                 elements=(element,),
                 fields=_fields(line["fields"]),
+                boilerplate=tuple(map(_text, line["boilerplate"])),
+                warnings=tuple(map(_text, line["warnings"])),
             ),
             chunks=tuple(chunks),
             dense=_vectors(line["vectors"], len(chunks), dimension),

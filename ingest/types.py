@@ -42,7 +42,8 @@ class Document:
     ``id`` is made from the content and the pipeline version, so two files with the same bytes and the same
     format share it. ``source`` is the POSIX path below the folder that was ingested. ``fields``: what its front matter
     says, by name. ``boilerplate``: texts of the file that are not in ``elements`` because they serve all pages of a
-    site or book (navigation, repeated headers and footers), each on one line.
+    site or book (navigation, repeated headers and footers), each on one line. ``warnings``: why its text may not be
+    what the file shows (:mod:`ingest.suspicion`).
     """
 
     id: str
@@ -51,6 +52,7 @@ class Document:
     elements: tuple[Element, ...]
     fields: Fields = field(default_factory=dict)
     boilerplate: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @property
     def text(self) -> str:
@@ -126,7 +128,9 @@ class SearchResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredDocument:
-    """What the catalogue knows of one source. ``fields``: from its front matter and ``--meta``, by name."""
+    """What the catalogue knows of one source. ``characters``: of its text, white space apart; ``coverage``: the share
+    of them that is in chunks (0 to 1). ``fields``: from its front matter and ``--meta``, by name. ``warnings``: of its
+    :class:`Document`."""
 
     source: str
     document_id: str
@@ -136,6 +140,8 @@ class StoredDocument:
     size: int
     root: str
     fields: Fields = field(default_factory=dict)
+    coverage: float = 1.0
+    warnings: tuple[str, ...] = ()
 
 
 class TokenCounter(Protocol):

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from ingest.errors import ParseError
+from ingest.errors import MissingPartError
 from ingest.rows import Row, clean, squeezed, table_line
 from ingest.types import ElementKind
 
@@ -23,14 +23,14 @@ _KINDS: dict[str, ElementKind] = {
 
 
 def prepare_unstructured() -> None:
-    """Before every import of unstructured. Later, :class:`ParseError` when the spaCy model is missing."""
+    """Before every import of unstructured. Later, :class:`MissingPartError` when the spaCy model is missing."""
     os.environ["DO_NOT_TRACK"] = "true"
     os.environ["SCARF_NO_ANALYTICS"] = "true"
     os.environ["UNSTRUCTURED_DISABLE_NOTICE"] = "1"
     import unstructured.nlp.tokenize as tokenize
 
     def refuse() -> None:
-        raise ParseError(f"the spaCy model is missing: pip install {_SPACY_MODEL.replace('_', '-')}")
+        raise MissingPartError(f"the spaCy model is missing: pip install {_SPACY_MODEL.replace('_', '-')}")
 
     tokenize._SPACY_MODEL_NAME = _SPACY_MODEL
     tokenize._install_spacy_model = refuse

@@ -13,12 +13,14 @@ from typing import Any, cast
 
 from ingest.chunk import ChunkPolicy, chunk_document
 from ingest.errors import IngestError, MissingPartError
-from ingest.parse import parse_bytes
+from ingest.parse import may_have_scans, parse_bytes
 from ingest.scan import SourceFile
 from ingest.types import Chunk, Document, TokenCounter
 
 PARSE_SECONDS = 300.0
 """A file whose parser takes longer is given up."""
+OCR_SECONDS = 3600.0
+"""The same for a format that may have scanned pages, when these are to be read: about 800."""
 PARSE_BYTES = 4 * 2**30
 """Address space of one parser process."""
 _NO_MEMORY = f"it needs more memory than the {PARSE_BYTES // 2**30} GiB that its parser may take: split it"
@@ -46,11 +48,14 @@ class Unparsed:
     lasting: bool
 
 
-def parse_file(path: str, source: str, counter: TokenCounter, policy: ChunkPolicy) -> ParsedFile | Unparsed:
-    """In a child process. A reason instead of a result: exceptions of libraries do not always pickle."""
+def parse_file(
+    path: str, source: str, counter: TokenCounter, policy: ChunkPolicy, ocr: str = ""
+) -> ParsedFile | Unparsed:
+    """In a child process; ``ocr`` as for :func:`parse_files`. A reason instead of a result: exceptions of libraries do
+    not always pickle."""
     began = time.process_time()
     try:
-        document = parse_bytes(Path(path).read_bytes(), source)
+        document = parse_bytes(Path(path).read_bytes(), source, ocr)
         chunks = chunk_document(document, counter, policy)
     except IngestError as error:
         lacking = isinstance(error, MissingPartError) or isinstance(error.__cause__, _NOT_OF_THE_FILE)
@@ -71,9 +76,10 @@ def unreadable(error: OSError) -> str:
 
 
 def parse_files(
-    files: Sequence[SourceFile], counter: TokenCounter, policy: ChunkPolicy, workers: int
+    files: Sequence[SourceFile], counter: TokenCounter, policy: ChunkPolicy, workers: int, ocr: str = ""
 ) -> Generator[ParsedFile | Unparsed, None, None]:
-    """A result or the reason of its failure for each file, in order.
+    """A result or the reason of its failure for each file, in order. ``ocr``: tesseract's languages, for scanned pages;
+    empty to leave these.
 
     Close the generator to stop the processes early. Raises :class:`IngestError` when they cannot be started.
     """
@@ -93,14 +99,15 @@ def parse_files(
         try:
             for position in range(len(files)):
                 for file in files[handed_out : position + _AHEAD * workers]:
-                    arguments = (str(file.path), file.source, counter, policy)
+                    arguments = (str(file.path), file.source, counter, policy, ocr)
                     with _ctrl_c_held_back():
-                        futures.append(pool.schedule(parse_file, args=arguments, timeout=PARSE_SECONDS))
+                        futures.append(pool.schedule(parse_file, args=arguments, timeout=parse_seconds(file, ocr)))
                     handed_out += 1
                 try:
                     yield futures.popleft().result()
                 except TimeoutError:
-                    reason = f"its parser took longer than {PARSE_SECONDS:.0f} s and was stopped: split it"
+                    seconds = parse_seconds(files[position], ocr)
+                    reason = f"its parser took longer than {seconds:.0f} s and was stopped: split it"
                     yield Unparsed(reason=reason, lasting=True)
                 except (ProcessExpired, CancelledError) as error:
                     reason = f"its parser crashed ({error}): open the file and save it again"
@@ -115,6 +122,11 @@ def parse_files(
         except BaseException:
             pool.stop()
             raise
+
+
+def parse_seconds(file: SourceFile, ocr: str) -> float:
+    """Wall time that a file's parser may take."""
+    return OCR_SECONDS if ocr and may_have_scans(file.path) else PARSE_SECONDS
 
 
 @contextmanager

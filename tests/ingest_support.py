@@ -6,6 +6,7 @@ Run as a program it ingests a folder with those, so that a test can kill it:
 
 import functools
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +14,8 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from ingest import pipeline
 from ingest.catalogue import Catalogue
@@ -24,8 +27,9 @@ from ingest.formats import format_of
 from ingest.late import late_query
 from ingest.parse import content_hash, document_id, parse_bytes
 from ingest.types import Document, Element, TokenCounter, Vectors
-from ingest.workers import ParsedFile, Unparsed
+from ingest.workers import ParsedFile, Unparsed, parse_file
 
+FILES = Path(__file__).parent / "files" / "formats"
 ROOT = Path(__file__).resolve().parent.parent
 CORPUS = ROOT / "data" / "corpus"
 BORDERS = [
@@ -55,15 +59,17 @@ def document_of(parts: Sequence[tuple[str, str, int]], name: str = "made.md") ->
 
 
 def light_parse(path: str, source: str, counter: TokenCounter, policy: ChunkPolicy) -> ParsedFile | Unparsed:
-    """Stands in for ``workers.parse_file``: lines are paragraphs, ``# `` begins a title, ``FAIL`` fails."""
+    """Stands in for ``workers.parse_file``: lines are paragraphs, ``# `` begins a title, ``~`` boilerplate (much
+    of it is odd), ``FAIL`` fails."""
     data = Path(path).read_bytes()
     if data.startswith(b"FAIL"):
         return Unparsed(reason="cannot be read", lasting=True)
     parts = [
         (line.lstrip("# "), "title" if line.startswith("#") else "text", 0)
         for line in data.decode().splitlines()
-        if line.strip("# ")
+        if line.strip("# ") and not line.startswith("~")
     ]
+    boilerplate = tuple(line for line in data.decode().splitlines() if line.startswith("~"))
     made = document_of(parts, source)
     hash_ = content_hash(data)
     document = Document(
@@ -71,18 +77,33 @@ def light_parse(path: str, source: str, counter: TokenCounter, policy: ChunkPoli
         source=source,
         content_hash=hash_,
         elements=made.elements,
+        boilerplate=boilerplate,
+        warnings=("much was left out",) if len(boilerplate) > 1 else (),
     )
     return ParsedFile(document=document, chunks=chunk_document(document, counter, policy), seconds=0.0)
 
 
-def light_parse_files(files: Any, counter: Any, policy: Any, workers: int) -> Iterator[ParsedFile | Unparsed]:
+def light_parse_files(
+    files: Any, counter: Any, policy: Any, workers: int, ocr: str = ""
+) -> Iterator[ParsedFile | Unparsed]:
     """Stands in for ``workers.parse_files``, in this process: for tests of what comes after parsing."""
     assert workers >= 1
     for file in files:
         yield light_parse(str(file.path), file.source, counter, policy)
 
 
-def wayward_parse(path: str, source: str, counter: TokenCounter, policy: ChunkPolicy) -> ParsedFile | Unparsed:
+def parse_files_here(
+    files: Any, counter: Any, policy: Any, workers: int, ocr: str = ""
+) -> Iterator[ParsedFile | Unparsed]:
+    """Stands in for ``workers.parse_files``, in this process: its parser without its processes."""
+    assert workers >= 1
+    for file in files:
+        yield parse_file(str(file.path), file.source, counter, policy, ocr)
+
+
+def wayward_parse(
+    path: str, source: str, counter: TokenCounter, policy: ChunkPolicy, ocr: str = ""
+) -> ParsedFile | Unparsed:
     """A parser that hangs, exits, dies of a signal, eats memory or raises, as the file's name says."""
     name = Path(source).stem
     if name == "hangs":
@@ -153,7 +174,9 @@ def full_state(index: EdgeIndex, queries: Sequence[str] = ()) -> dict[str, Any]:
             terms = sorted(zip(point.sparse.indices, point.sparse.values, strict=True))
             parts.append((kept.vector.tolist(), point.dense.tolist(), terms, kept.codes))
         text = index.catalogue.text(document.document_id)
-        found[document.source] = (text, document.fields, document.characters, document.size, document.root, parts)
+        doubts = (index.catalogue.boilerplate(document.document_id), document.coverage, document.warnings)
+        sizes = (document.characters, document.size, document.root)
+        found[document.source] = (text, document.fields, *sizes, parts, doubts)
     embedder = HashEmbedder(16)
     for query in queries:
         dense, (tokens,) = embedder.encode_tokens([query])
@@ -170,6 +193,13 @@ def clean_state(docs: Path, folder: Path, queries: Sequence[str] | None = None) 
     with EdgeIndex(folder, embedder, create=True) as index:
         pipeline.ingest([docs], index, embedder)
         return state(index) if queries is None else full_state(index, queries)
+
+
+def need(program: str) -> None:
+    """Skip a test where a program is not installed; CI installs those that tests need (.ci/run)."""
+    if shutil.which(program) is None:
+        assert "CI" not in os.environ, f"{program} is not installed"
+        pytest.skip(f"needs {program}")
 
 
 def child_environment(*first: Path) -> dict[str, str]:

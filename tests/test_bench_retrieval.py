@@ -17,7 +17,7 @@ from ingest_support import light_parse_files
 from eval.errors import InputError
 from eval.retrieval_scores import mrr_at_10, ndcg_at_10, recall_at_5
 from eval.types import Case, Record
-from ingest import pipeline
+from ingest import edge, pipeline
 from ingest.embed import HashEmbedder
 from ingest.types import Chunk, ScoredChunk
 from rag.retriever import Retriever
@@ -215,17 +215,34 @@ def test_what_the_engine_is_asked_is_asked_again(beir: Path) -> None:
     assert search.ratio({"ours": [9.0, 11.0, 10.0], "bare": [7.0, 8.0, 9.0]}) == 1.25
 
 
-def test_a_store_of_synthetic_chunks_is_searched(tmp_path: Path) -> None:
-    seconds = synthetic.build(tmp_path / "shard", 1200)
-    assert min(seconds) > 0
-    found = synthetic.ask(tmp_path / "shard", 1200, 3)
+def test_a_store_of_synthetic_chunks_is_searched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(edge, "SEALED", 500)
+        built = synthetic.build(tmp_path / "shard", 1200, "scalar")
+    assert min(built.write_s, built.flush_s, built.seal_s) > 0
+    assert built.searches
+    assert built.longest_search_s
+    asked = synthetic.ask(tmp_path / "shard", 1200, 3)
     for mode in synthetic.MODES:
-        assert len(found["engine_ms"][mode]) == 3
-        assert all(0 < a <= b for a, b in zip(found["engine_ms"][mode], found["store_ms"][mode], strict=True))
-    ranks, vectors = synthetic.rows_of(0, 50)
+        assert len(asked.engine_ms[mode]) == 3
+        assert all(0 < a <= b for a, b in zip(asked.engine_ms[mode], asked.store_ms[mode], strict=True))
+    assert asked.recall > 0.9
+    whole = synthetic.Scale(chunks=1200, built=built, asked=asked, disk_mb=1.0, length_mb=2.0)
+    synthetic.print_scale(whole)
+    assert "1200 synthetic chunks" in capsys.readouterr().out
+
+
+def test_synthetic_words_and_vectors() -> None:
+    ranks, vectors = synthetic.ranks_of(0, 50), synthetic.vectors_of(0, 50)
     assert ranks.max() < len(synthetic.vocabulary()) == synthetic.VOCABULARY
     assert (ranks == 0).mean() == pytest.approx(0.09, abs=0.03)
     assert (vectors**2).sum(axis=1) == pytest.approx(1.0, abs=1e-5)
+    like = synthetic.vectors_of(0, 20)
+    mixed = synthetic.vectors_of(0, 50, like)
+    assert (mixed**2).sum(axis=1) == pytest.approx(1.0, abs=1e-5)
+    assert ((mixed @ like.T).max(axis=1) > 0.6).all()
 
 
 def test_answers_of_squad_are_moved_to_where_they_stand(tmp_path: Path) -> None:

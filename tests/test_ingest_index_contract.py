@@ -26,6 +26,7 @@ DOCS = {
     "boats/pip.md": "# The MV Pip\nThe smaller boat carries 60 passengers.",
     "boats/old/pip.txt": "# The MV Pip\nThe smaller boat carries 60 passengers.",
     "pets.md": "# Pets\nDogs travel free on the open deck. Cats stay in a carrier.",
+    "site.md": "~Home\nThe office is at the quay.\n~Крюк > Prices\n~",
     "crew.md": "# Crew\nThe engineer of the Orrin is Marit. She joined at Tollan. Крюк, naïve, 船.",
     "empty.md": "",
 }
@@ -83,7 +84,8 @@ def contents(index: DocumentIndex) -> dict[str, Any]:
         points: Any = index.store
         stored = points.points(document.document_id)
         terms = [sorted(zip(stored[c.id].sparse.indices, stored[c.id].sparse.values, strict=True)) for c in kept]
-        rest[document.source] = (document, text, [chunk.codes for chunk in kept], terms)
+        left_out = index.catalogue.boilerplate(document.document_id)
+        rest[document.source] = (document, text, left_out, [chunk.codes for chunk in kept], terms)
     own = {id_: index.catalogue.document_fields(id_) for id_ in index.catalogue.document_ids()}
     given = (index.catalogue.given_fields(), index.catalogue.coverage(), own)
     return {"state": state(index), "rest": rest, "given": given, "stamps": index.catalogue.stamps()}  # type: ignore[arg-type]
@@ -226,6 +228,22 @@ def test_refused_files_are_remembered(docs: Path, place: Place) -> None:
         assert index.catalogue.refused() == {}
     with place.open() as index:
         assert index.catalogue.refused() == {}
+
+
+def test_what_was_left_out_and_what_looks_wrong_is_kept(docs: Path, place: Place) -> None:
+    with place.open(create=True) as index:
+        report = ingest(docs, index)
+        assert report.warnings == (pipeline.Warned(source="site.md", warning="much was left out"),)
+        assert ingest(docs, index).warnings == (), "of the files that were read"
+    with place.open() as index:
+        found = index.catalogue.find("site.md")
+        assert (found.warnings, found.coverage) == (("much was left out",), 1.0)
+        assert index.catalogue.boilerplate(found.document_id) == ("~Home", "~Крюк > Prices", "~")
+        assert index.catalogue.boilerplate(index.catalogue.find("pets.md").document_id) == ()
+        assert index.catalogue.warnings() == {"site.md": ("much was left out",)}
+        write_files(docs, {"site.md": "~Home\nThe office has moved."})
+        assert ingest(docs, index).warnings == ()
+        assert index.catalogue.boilerplate(index.catalogue.find("site.md").document_id) == ("~Home",)
 
 
 def test_it_is_the_same_when_it_is_opened_again(docs: Path, place: Place) -> None:

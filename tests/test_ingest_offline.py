@@ -34,7 +34,7 @@ WHOLE = """if True:
     from ingest.index import open_index
     from ingest.workers import parse_file, ParsedFile
 
-    def here(files, counter, policy, workers):
+    def here(files, counter, policy, workers, ocr):
         # In this process, where the network is denied; the next test runs the child processes.
         for file in files:
             yield parse_file(str(file.path), file.source, counter, policy)

@@ -235,7 +235,7 @@ def test_a_scanned_pdf() -> None:
     with pikepdf.new() as pdf:
         pdf.add_blank_page()
         pdf.save(out)
-    with pytest.raises(ParseError, match=r"no text layer.*OCR"):
+    with pytest.raises(ParseError, match=r"no text layer.*--ocr"):
         parse_bytes(out.getvalue(), "a.pdf")
 
 

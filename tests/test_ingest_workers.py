@@ -137,7 +137,7 @@ def test_a_script_without_a_main_guard_is_told(tmp_path: Path) -> None:
 def test_what_may_not_be_the_files_fault_is_tried_again(
     cause: Exception | None, lasting: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(data: bytes, source: str) -> None:
+    def broken(data: bytes, source: str, ocr: str) -> None:
         raise ParseError("cannot be read as markdown") from cause
 
     monkeypatch.setattr(workers, "parse_bytes", broken)

@@ -68,7 +68,7 @@ def test_an_unknown_field_is_an_error_of_the_question(chat: RagChat, ferry_index
         chat.ask(ORRIN, filters=parse_filters(["crew=Sea"]))
 
 
-def _parse_here(files: Any, counter: Any, policy: Any, _: int) -> Iterator[Any]:
+def _parse_here(files: Any, counter: Any, policy: Any, *_: Any) -> Iterator[Any]:
     """Stands in for the parser processes."""
     for file in files:
         yield parse_file(str(file.path), file.source, counter, policy)

@@ -34,7 +34,7 @@ def _index(settings: Settings) -> Iterator[DocumentIndex]:
 @app.command("list")
 @options.takes_settings(*options.INDEX)
 def list_(filter_: options.Filter = None, json: options.Json = False, *, flags: options.Flags) -> None:
-    """Every document with its chunks and its size, and the files that failed and are not tried again."""
+    """Every document with its chunks and size, what looks wrong with it, and the files that failed and wait."""
     from ingest.filters import parse_filters
     from rag.settings import resolve
 
@@ -51,7 +51,11 @@ def list_(filter_: options.Filter = None, json: options.Json = False, *, flags: 
     for source, reason in failed.items():
         note(f"failed: {safe(source)}: {safe(reason)}")
     for document in documents:
-        typer.echo(f"{document.chunks:6d} chunks  {document.size:10d} bytes  {safe(document.source)}")
+        for warning in document.warnings:
+            note(safe(f"warning: {document.source}: {warning}"))
+        missing = round((1 - document.coverage) * document.characters)
+        but = f"  ({missing} of its {document.characters} characters in no chunk)" if missing else ""
+        typer.echo(f"{document.chunks:6d} chunks  {document.size:10d} bytes  {safe(document.source)}{but}")
     typer.echo(f"{len(documents)} documents, {sum(d.chunks for d in documents)} chunks in {settings.location}")
 
 
@@ -155,7 +159,7 @@ def why_not(
     *,
     flags: options.Flags,
 ) -> None:
-    """Say where a text was lost: parse, chunk, index, rank, or the prompt's budget. Exit 1 if lost."""
+    """Say where a text was lost: parse, boilerplate, chunk, index, rank, or the prompt's budget. Exit 1 if lost."""
     from ingest.embed import open_embedder
     from ingest.index import open_index
     from rag.chat import RagChat, open_model
@@ -164,6 +168,8 @@ def why_not(
     from rag.types import Passage
     from rag.whynot import explain
 
+    if not text.strip():
+        raise typer.BadParameter("the text is empty: give one that you expected to be found")
     settings = resolve(flags).settings
     encoder = open_embedder(settings.embedder)
     with open_index(settings.index, encoder, collection=settings.collection) as opened:
@@ -173,7 +179,7 @@ def why_not(
             chat = RagChat(retriever, open_model(settings, vocabulary_only=True), settings)
             return chat.prepare(asked)[1].passages
 
-        found = explain(opened, retriever, prompted, source, text, question or text, settings.k)
+        found = explain(opened, retriever, prompted, source, text, question or text, settings.k, settings.mode)
     if json:
         emit(asdict(found))
     else:

@@ -36,6 +36,15 @@ def ingest(
             help="A field of all these files, for --filter; KEY= removes it; may be given several times.",
         ),
     ] = None,
+    ocr: Annotated[bool, typer.Option("--ocr", help="Read scanned pages of PDFs with the tesseract program.")] = False,
+    ocr_language: Annotated[
+        Optional[str],
+        typer.Option(
+            "--ocr-language",
+            metavar="LANGUAGES",
+            help="What scanned pages are written in, by tesseract's names, such as eng+deu; with --ocr [eng].",
+        ),
+    ] = None,
     watch: Annotated[
         bool, typer.Option("--watch", help="Go on: read files again whenever they change, until Ctrl-C.")
     ] = False,
@@ -49,22 +58,29 @@ def ingest(
     """Read documents into the index; unchanged files cost nothing. Ctrl-C finishes the documents in hand."""
     from ingest.embed import open_embedder
     from ingest.fields import parse_meta
+    from ingest.ocr import DEFAULT_LANGUAGE, check_ocr
     from rag.settings import resolve
 
     if watch and json:
         raise typer.BadParameter("a watch never ends, and --json prints one object at the end: leave one of them out")
     if watch and dry_run:
         raise typer.BadParameter("--dry-run writes nothing, so there is nothing to watch for: leave one of them out")
+    if ocr_language is not None and not ocr:
+        raise typer.BadParameter("--ocr-language is of pages that --ocr reads: add --ocr, or leave it out")
+    languages = (ocr_language or DEFAULT_LANGUAGE) if ocr else ""
+    if ocr:
+        check_ocr(languages)
     settings = resolve(flags).settings
     embedder = open_embedder(settings.embedder)
     if dry_run:
-        planned = look(paths, settings, embedder, prune=prune)
+        planned = look(paths, settings, embedder, prune=prune, ocr=languages)
         if json:
             emit(plan_json(planned))
         else:
             print_plan(planned)
         raise typer.Exit(1 if planned.failed else 0)
-    again = partial(run, paths, settings, embedder, prune=prune, workers=workers, fields=parse_meta(meta or ()))
+    given = parse_meta(meta or ())
+    again = partial(run, paths, settings, embedder, prune=prune, workers=workers, fields=given, ocr=languages)
     report = again()
     if json:
         emit(report_json(report))
@@ -86,6 +102,7 @@ def run(
     prune: bool = False,
     workers: int | None = None,
     fields: Fields | None = None,
+    ocr: str = "",
 ) -> IngestReport:
     """Ingest with progress on stderr."""
     from ingest.index import open_index
@@ -98,11 +115,11 @@ def run(
         if opened.swept:
             note(f"removed {opened.swept} documents that an interrupted run had left unfinished")
         return ingest_paths(
-            paths, opened, embedder, prune=prune, workers=workers, fields=fields, progress=told, stop=stop
+            paths, opened, embedder, prune=prune, workers=workers, fields=fields, ocr=ocr, progress=told, stop=stop
         )
 
 
-def look(paths: list[Path], settings: Settings, embedder: Embedder, *, prune: bool) -> Plan:
+def look(paths: list[Path], settings: Settings, embedder: Embedder, *, prune: bool, ocr: str) -> Plan:
     """What a run would do; no index is made where there is none."""
     from ingest.errors import IndexMissingError
     from ingest.index import open_index
@@ -111,9 +128,9 @@ def look(paths: list[Path], settings: Settings, embedder: Embedder, *, prune: bo
     try:
         index = open_index(settings.index, embedder, collection=settings.collection)
     except IndexMissingError:
-        return plan(paths, None, prune=prune)
+        return plan(paths, None, prune=prune, ocr=ocr)
     with index as opened:
-        return plan(paths, opened.catalogue, prune=prune)
+        return plan(paths, opened.catalogue, prune=prune, ocr=ocr)
 
 
 def _watch(paths: list[Path], settings: Settings, again: Callable[[], IngestReport]) -> None:
@@ -147,6 +164,7 @@ def report_json(report: IngestReport) -> dict[str, Any]:
             "removed": report.removed,
             "failed": [{"source": failure.source, "error": failure.error} for failure in report.failed],
         },
+        "warnings": [{"source": warned.source, "warning": warned.warning} for warned in report.warnings],
         "chunks": report.chunks,
         "left": report.left,
         "coverage": report.coverage,
@@ -187,7 +205,7 @@ def print_plan(planned: Plan) -> None:
 
 
 def print_report(report: IngestReport, index: str) -> None:
-    """A summary for people; failures go to stderr."""
+    """A summary for people; failures and warnings go to stderr."""
     counts = f"{report.added} added, {report.updated} updated, {report.unchanged} unchanged"
     typer.echo(f"{report.files} files: {counts}, {report.removed} removed, {len(report.failed)} failed")
     if report.chunks:
@@ -200,5 +218,7 @@ def print_report(report: IngestReport, index: str) -> None:
     typer.echo(f"index: {index}")
     for failure in report.failed:
         note(safe(f"failed: {failure.source}: {failure.error}"))
+    for warned in report.warnings:
+        note(safe(f"warning: {warned.source}: {warned.warning}"))
     if report.left:
         note(f"stopped: {report.left} files were not looked at; run it again to go on")

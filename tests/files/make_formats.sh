@@ -57,6 +57,12 @@ office rtf "$out/lighthouse.odt" && cp "$work/lighthouse.rtf" "$out/"
 office docx "$out/lighthouse.odt" && cp "$work/lighthouse.docx" "$out/"
 office 'doc:MS Word 97' "$out/lighthouse.odt" && cp "$work/lighthouse.doc" "$out/"
 office odp "$out/slides.pptx" && cp "$work/slides.odp" "$out/"
+# The smallest .ppt has 477 KB, nearly all of them zeros.
+office 'ppt:MS PowerPoint 97' "$out/slides.pptx" && gzip -9nc "$work/slides.ppt" >"$out/slides.ppt.gz"
+
+# A page that was printed and scanned: no text layer, two colours, 200 dots an inch.
+office pdf "$out/lighthouse.odt" && pdftoppm -r 200 -mono -tiff "$work/lighthouse.pdf" "$work/page"
+img2pdf --nodate "$work"/page-*.tif -o "$out/scan.pdf"
 
 # A workbook of two sheets as LibreOffice's flat XML, from which it writes its other formats.
 python3 - "$work" <<'END'
@@ -130,6 +136,24 @@ pathlib.Path(sys.argv[1], "watches.html").write_text(
 END
 chromium --headless --no-sandbox --disable-gpu --user-data-dir="$work/chrome" --no-pdf-header-footer \
   --print-to-pdf="$out/watches.pdf" "$work/watches.html" >/dev/null 2>&1
+
+cat >"$work/parts.re" <<'END'
+// Numbers of spare parts: KB-7, FH-12.
+enum part { END, BULB, FOG_HORN, OTHER };
+
+enum part part_of(const char *text) {
+    const char *YYCURSOR = text, *YYMARKER;
+    /*!re2c
+        re2c:define:YYCTYPE = "unsigned char";
+        re2c:yyfill:enable = 0;
+        "KB-" [0-9]+  { return BULB; }
+        "FH-" [0-9]+  { return FOG_HORN; }
+        "\x00"        { return END; }
+        *             { return OTHER; }
+    */
+}
+END
+re2c --no-debug-info --no-generation-date "$work/parts.re" -o "$out/parts.c"
 
 printf 'part,price\nbulb,38\n' >"$work/prices.csv"
 swaks --dump-mail --to zoe@kestrel.example --from omar@greyrock.example --h-Subject 'Fog horn at Grey Rock' \
