@@ -12,6 +12,8 @@ _NAVIGATION_CLASSES = {"navheader", "navfooter"}
 """The page turners of DocBook's stylesheets, which were there before ``nav``."""
 _NAVIGATION_ROLES = {"navigation", "doc-backlink"}
 _FRAME = {"header", "footer", "aside"}
+_NO_PROSE = ("button", "select", "svg")
+"""What a page shows but nobody reads in a row: controls, and the labels in a drawing."""
 _MAIN_CHARACTERS = 200
 
 
@@ -37,8 +39,8 @@ def read_html(text: str) -> Reading:
     # although a reader sees it: figures, folded details, text in a form.
     parser.derive_element_type_from_text = derive
     shown = {
-        **dict.fromkeys(("details", "figure", "form"), parser.Flow),
-        **dict.fromkeys(("summary", "figcaption"), parser.BlockItem),
+        **dict.fromkeys(("details", "dialog", "figure", "form"), parser.Flow),
+        **dict.fromkeys(("summary", "figcaption", "legend", "textarea"), parser.BlockItem),
         "label": parser.Phrasing,
     }
     parser.element_class_lookup.get_namespace(None).update(shown)
@@ -49,8 +51,10 @@ def read_html(text: str) -> Reading:
     etree.strip_elements(root, "del", "link", "meta", "noscript", "script", "style", "template", with_tail=False)
     body = root.find(".//body")
     body = root if body is None else body
-    left_out = tuple(filter(None, [_removed(element) for element in _boilerplate(body)]))
-    return Reading(rows=list(element_rows(body.iter_elements())), boilerplate=left_out)
+    left_out = [_removed(element) for element in _boilerplate(body)]
+    outermost = [e for e in body.iter(*_NO_PROSE) if next(e.iterancestors(*_NO_PROSE), None) is None]
+    left_out += [_removed(element) for element in outermost]
+    return Reading(rows=list(element_rows(body.iter_elements())), boilerplate=tuple(filter(None, left_out)))
 
 
 def read_markdown(text: str) -> Reading:

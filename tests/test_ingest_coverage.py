@@ -286,13 +286,13 @@ def test_a_text_that_is_small_beside_its_file() -> None:
 
 def test_a_run_tells_and_the_index_remembers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pipeline, "parse_files", parse_files_here)
-    options = "".join(f"<option>Station number {number}</option>" for number in range(60))
+    options = "".join(f"Station number {number}, " for number in range(60))
     docs = write_files(
         tmp_path / "docs",
         {
             "sound.md": PROSE,
-            "form.html": f"<p>Choose a station.</p><select>{options}</select>",
-            "copy.html": f"<p>Choose a station.</p><select>{options}</select>",
+            "form.html": f"<p>Choose a station.</p><table>{options}</table>",
+            "copy.html": f"<p>Choose a station.</p><table>{options}</table>",
             "cafe.txt": "Crème brûlée à la carte.".encode().decode("cp1252"),
         },
     )

@@ -48,13 +48,18 @@ def read(page: str) -> tuple[list[str], tuple[str, ...]]:
         (f"<nav>{NAV}outer</nav><p>Text.</p>", ["Text."], ("Home Prices outer",)),
         (f"<main>{NAV}<p>Text.</p></main>", ["Text."], ("Home Prices",)),
         ("<nav><main>Hidden?</main></nav><p>Text.</p>", ["Text."], ("Hidden?",)),
+        ("<p>One <button>Go <svg>x</svg></button>two.</p><svg><text>Tide</text></svg>", ["One two."], ("Go x", "Tide")),
+        ("<select><option>Pier<option>Slip</select><dialog>Ask</dialog>", ["Ask"], ("Pier Slip",)),
+        ("<fieldset><legend>Crew</legend>of two<textarea>Note</textarea></fieldset>", ["Crew", "of two", "Note"], ()),
     ],
 )
 def test_pages(page: str, texts: list[str], left_out: tuple[str, ...]) -> None:
     assert read(f"<html><body>{page}</body></html>") == (texts, left_out)
 
 
-TAGS = st.sampled_from(["nav", "header", "footer", "aside", "main", "article", "div", "p", "h1", "section"])
+FRAMES = ["nav", "header", "footer", "aside", "main", "article", "div", "p", "h1", "section"]
+OTHERS = ["button", "select", "svg", "dialog", "form", "fieldset", "legend", "figure", "details", "x-card"]
+TAGS = st.sampled_from([*FRAMES, *OTHERS])
 PAGES = st.recursive(
     st.integers(0, 999).map(lambda number: f" w{number} "),
     lambda inner: st.tuples(TAGS, st.lists(inner, max_size=4)).map(lambda t: f"<{t[0]}>{''.join(t[1])}</{t[0]}>"),
