@@ -24,10 +24,9 @@ from pathlib import Path
 import numpy as np
 from machine import print_head
 from retrieval_sets import indexed, read_set
-from synthetic import Scale, at_scale
+from synthetic import at_scale, print_scale, row
 from tape import Call, Tape, taped
 
-from ingest.document_index import CANDIDATES
 from rag.errors import USER_ERRORS
 from rag.retriever import Retriever
 from rag.settings import Settings
@@ -113,21 +112,6 @@ def rates(retriever: Retriever, questions: Sequence[str], k: int) -> Rates:
     return Rates(**{way: len(questions) / spent for way, spent in seconds.items()})
 
 
-def row(name: str, milliseconds: Sequence[float]) -> str:
-    """A line with median and 95th percentile."""
-    return f"  {name:34}{np.median(milliseconds):10.2f}{np.quantile(milliseconds, 0.95):10.2f}"
-
-
-def print_scale(scale: Scale) -> None:
-    print(f"\n3. {scale.chunks} synthetic chunks; ms a question, {CANDIDATES} candidates: median, 95th percentile")
-    for mode, times in scale.engine_ms.items():
-        print(row(f"{mode}: engine", times))
-        print(row(f"{mode}: EdgeStore.search", scale.store_ms[mode]))
-        print(row(f"{mode}: the same, processor time", scale.store_cpu_ms[mode]))
-    print(f"  written in {scale.write_s:.1f} s, optimized in {scale.optimize_s:.1f} s, {scale.disk_mb:.0f} MB on disk")
-    print(f"  memory: {scale.before_mb:.0f} MB before the store is opened, {scale.after_mb:.0f} MB after the searches")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
@@ -156,6 +140,7 @@ def main() -> None:
         found = rates(retriever, questions, k)
         print(f"\n2. questions a second: {found.alone:.1f} one at a time, {found.batch:.1f} in batches")
     if arguments.chunks:
+        print("\n3. ", end="")
         print_scale(at_scale(arguments.chunks, arguments.questions))
 
 
