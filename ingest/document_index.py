@@ -9,11 +9,11 @@ from typing import Protocol, Self
 
 from ingest.catalogue import Catalogue
 from ingest.coverage import shortfall
-from ingest.edge import Choice
 from ingest.facts import FileStamp, PendingDocument
 from ingest.filters import Filters
 from ingest.fusion import fuse
 from ingest.late import LateQuery
+from ingest.points import Choice
 from ingest.types import Candidate, Chunk, ScoredChunk, SearchResult, SparseVector, StoredDocument, Vectors
 
 CANDIDATES = 50

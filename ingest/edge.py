@@ -14,21 +14,19 @@ import shutil
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ingest.errors import IndexDamagedError
+from ingest.points import DENSE, SPARSE, Choice, StoredPoint, candidate_of, chunk_of, payload_of
 from ingest.sealing import UNSEALED, is_sealed, seal
 from ingest.types import Candidate, Chunk, SparseVector, Vectors
 
 if TYPE_CHECKING:
     import qdrant_edge
 
-DENSE = "dense"
-SPARSE = "sparse"
 _ROOM_TO_OPEN = 8 * 2**20
 _ROOM_TO_WRITE = 64 * 2**20
 """Bytes that must be free: the engine writes through memory, so that on a full disk the system kills the process."""
@@ -47,19 +45,6 @@ _MANY_DEAD = 10_000
 _VERSION_BYTES = 8
 """What :data:`ingest.sealing.UNSEALED` has of each point."""
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
-    """The documents that a search looks at: these, or with ``others`` all but these."""
-
-    numbers: tuple[int, ...]
-    others: bool = False
-
-    @classmethod
-    def of(cls, document_ids: Iterable[str], *, others: bool = False) -> Choice:
-        """By number: of 10,000 documents, about eight times as fast in the engine as by id (docs/decisions)."""
-        return cls(numbers=tuple(map(_number, document_ids)), others=others)
 
 
 class Bm25:
@@ -81,16 +66,6 @@ class Bm25:
     def plain(vector: qdrant_edge.SparseVector) -> SparseVector:
         """The engine's vector as ours."""
         return SparseVector(indices=tuple(vector.indices), values=tuple(vector.values))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class StoredPoint:
-    """What the store holds of a chunk; its ``source`` is left empty. ``dense``: float32 (dimension,), of unit length,
-    and empty where there is none; ``sparse``: in no order."""
-
-    chunk: Chunk
-    dense: Vectors
-    sparse: SparseVector
 
 
 class EdgeStore:
@@ -375,29 +350,6 @@ def _sync(folder: Path) -> None:
         os.close(opened)
 
 
-def _number(document_id: str) -> int:
-    """The last 63 bits of an id: the engine tells numbers apart faster than texts.
-
-    Two documents that share a number, by a chance of 1 in 10^9 among 100,000, are found together: the caller drops the
-    one that it did not choose.
-    """
-    return int(document_id[19:23] + document_id[24:], 16) & (2**63 - 1)
-
-
-def payload_of(chunk: Chunk) -> dict[str, Any]:
-    """What a point says of its chunk: the same in a folder and on a server."""
-    return {
-        "document_id": chunk.document_id,
-        "document": _number(chunk.document_id),
-        "index": chunk.index,
-        "start": chunk.start,
-        "end": chunk.end,
-        "text": chunk.text,
-        "headings": list(chunk.headings),
-        "pages": list(chunk.pages),
-    }
-
-
 def _point(record: Any) -> StoredPoint:
     vectors = record.vector or {}
     terms = vectors.get(SPARSE)
@@ -405,30 +357,4 @@ def _point(record: Any) -> StoredPoint:
         chunk=chunk_of(str(record.id), record.payload),
         dense=np.asarray(vectors.get(DENSE, ()), dtype=np.float32),
         sparse=Bm25.plain(terms) if terms is not None else SparseVector(indices=(), values=()),
-    )
-
-
-def candidate_of(point: Any) -> Candidate:
-    """The hit of a search that asked for ``document_id`` and ``index``."""
-    payload = point.payload
-    return Candidate(
-        chunk_id=str(point.id),
-        document_id=payload["document_id"],
-        index=payload["index"],
-        score=float(point.score),
-    )
-
-
-def chunk_of(id_: str, payload: Any) -> Chunk:
-    """The chunk of a point, its ``source`` left empty."""
-    return Chunk(
-        id=id_,
-        document_id=payload["document_id"],
-        source="",
-        index=payload["index"],
-        start=payload["start"],
-        end=payload["end"],
-        text=payload["text"],
-        headings=tuple(payload["headings"]),
-        pages=tuple(payload["pages"]),
     )

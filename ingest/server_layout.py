@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ingest.collections import check_collection
-from ingest.edge import DENSE, SPARSE
+from ingest.points import DENSE, SPARSE
 from ingest.server_client import Server
 
 if TYPE_CHECKING:

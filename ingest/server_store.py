@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ingest.edge import DENSE, SPARSE, Choice, StoredPoint, candidate_of, chunk_of, payload_of
+from ingest.points import DENSE, SPARSE, Choice, StoredPoint, candidate_of, chunk_of, payload_of
 from ingest.server_client import Server, only
 from ingest.types import Candidate, Chunk, SparseVector, Vectors
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 
-from ingest.edge import StoredPoint
 from ingest.kept import KeptChunk, chunk_sum
+from ingest.points import StoredPoint
 from ingest.types import Chunk, SparseVector
 
 TOLERANCE = 1e-4

@@ -17,11 +17,12 @@ import pytest
 from ingest_support import child_environment, light_parse_files, run_python, state, write_files
 
 from ingest import edge, pipeline, sealing
-from ingest.edge import Bm25, Choice, EdgeStore
+from ingest.edge import Bm25, EdgeStore
 from ingest.edge_index import EdgeIndex
 from ingest.embed import HashEmbedder
 from ingest.errors import IndexDamagedError
 from ingest.index import rebuild_index
+from ingest.points import Choice
 from ingest.types import Chunk
 
 DIMENSION = 16
