@@ -61,7 +61,7 @@ def shape(elements: tuple[Element, ...]) -> list[tuple[str, int, str]]:
 def test_every_format_has_a_reader_and_a_real_file() -> None:
     assert set(READERS) == set(FORMATS.values())
     here = {FORMATS[Path(file.name.removesuffix(".gz")).suffix] for file in FILES.iterdir()}
-    assert set(READERS) - here == {"html", "markdown", "text"}, "these are in data/corpus"
+    assert set(READERS) == here
     assert all(file.stat().st_size < 60_000 for file in FILES.iterdir())
     table = describe()
     assert len(table) == len(READERS) + 1
@@ -86,6 +86,18 @@ def test_by_way_of_pandoc(kind: str) -> None:
     expected = [*HANDBOOK, ("list", 0, NOTE)]
     expected[3] = ("text", 0, expected[3][2] + "1")
     assert shape(parsed(f"lighthouse.{kind}").elements) == expected
+
+
+def test_a_page_markdown_and_a_text() -> None:
+    page, marked, text = HANDBOOK.copy(), HANDBOOK.copy(), HANDBOOK.copy()
+    page[3] = text[3] = ("text", 0, HANDBOOK[3][2] + "1")
+    # LibreOffice puts the note and the page's number after it.
+    assert shape(parsed("lighthouse.html").elements) == [*page, ("text", 0, f"1{NOTE}"), ("text", 0, "1")]
+    marked[3] = ("text", 0, HANDBOOK[3][2] + "[^1]")
+    assert shape(parsed("lighthouse.md").elements) == [*marked, ("text", 0, f"[^1]: {NOTE}")]
+    # A text has no markup: headings are guessed, a table is a line a cell.
+    lines = "\n".join(line.replace(" | ", "\n") for _, _, line in text)
+    assert "\n".join(element.text for element in parsed("lighthouse.txt").elements) == lines
 
 
 def test_what_restructuredtext_would_take_from_other_files() -> None:

@@ -49,12 +49,15 @@ END
 for kind in rst org odt epub; do
   /usr/bin/pandoc --standalone "$work/lighthouse.md" -o "$out/lighthouse.$kind"
 done
+/usr/bin/pandoc "$out/lighthouse.rst" -t gfm -o "$out/lighthouse.md"
 /usr/bin/pandoc --standalone -t docbook5 "$work/lighthouse.md" -o "$out/lighthouse.xml"
 sed 's/^### /## /' "$work/lighthouse.md" | /usr/bin/pandoc --slide-level 2 -o "$out/slides.pptx"
 
 office() { (cd "$work" && soffice "-env:UserInstallation=file://$work/profile" --headless --convert-to "$@" >/dev/null); }
 office rtf "$out/lighthouse.odt" && cp "$work/lighthouse.rtf" "$out/"
 office docx "$out/lighthouse.odt" && cp "$work/lighthouse.docx" "$out/"
+office html "$out/lighthouse.odt" && cp "$work/lighthouse.html" "$out/"
+office 'txt:Text (encoded):UTF8' "$out/lighthouse.odt" && cp "$work/lighthouse.txt" "$out/"
 office 'doc:MS Word 97' "$out/lighthouse.odt" && cp "$work/lighthouse.doc" "$out/"
 office odp "$out/slides.pptx" && cp "$work/slides.odp" "$out/"
 # The smallest .ppt has 477 KB, nearly all of them zeros.
