@@ -30,7 +30,7 @@ def test_killed_ten_times() -> None:
 
 
 READ_ONLY = """if True:
-    import os, sys
+    import os, sys, tempfile
     from pathlib import Path
     from ingest import pipeline
     from ingest.embed import HashEmbedder
@@ -38,11 +38,18 @@ READ_ONLY = """if True:
     from ingest.edge_index import EdgeIndex
     from ingest_support import light_parse_files
     pipeline.parse_files = light_parse_files
+
+    def run(folder):
+        with EdgeIndex(folder, HashEmbedder(16), create=True) as index:
+            pipeline.ingest([Path(sys.argv[1])], index, HashEmbedder(16))
+
+    # All that is imported on the way: another user may not be able to read where it is installed.
+    with tempfile.TemporaryDirectory() as home:
+        run(Path(home, "index"))
     if os.geteuid() == 0:
         os.setuid(65534)
     try:
-        with EdgeIndex(Path(sys.argv[2]), HashEmbedder(16), create=True) as index:
-            pipeline.ingest([Path(sys.argv[1])], index, HashEmbedder(16))
+        run(Path(sys.argv[2]))
     except IngestError as error:
         print(error)"""
 
