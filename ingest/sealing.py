@@ -16,6 +16,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from ingest.ctrl_c import ctrl_c_held_back
+
 UNSEALED = "mutable_id_tracker.versions"
 """A file that a segment has as long as it is written to: eight bytes for each point."""
 _SEALED = "id_tracker.versions"
@@ -39,20 +41,14 @@ def seal(shard: Path, copy: Path) -> None:
     Ctrl-C.
     """
     import multiprocessing
-    from multiprocessing import resource_tracker
 
-    # Else it would be started below, and let Ctrl-C through again as it does so.
-    resource_tracker.ensure_running()
     context: Any = multiprocessing.get_context("spawn")
     told, tells = context.Pipe(duplex=False)
     process = context.Process(target=_optimize, args=(str(copy), os.getpid(), tells), daemon=True)
     try:
         shutil.copytree(shard, copy, copy_function=_copied)
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        try:
+        with ctrl_c_held_back():
             process.start()
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         tells.close()
         reason = _reason(told)
         if reason:

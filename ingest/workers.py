@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 from ingest.chunk import ChunkPolicy, chunk_document
+from ingest.ctrl_c import ctrl_c_held_back
 from ingest.errors import IngestError, MissingPartError
 from ingest.parse import may_have_scans, parse_bytes
 from ingest.scan import SourceFile
@@ -86,12 +86,9 @@ def parse_files(
     import multiprocessing
     from concurrent.futures import CancelledError
     from concurrent.futures.process import BrokenProcessPool
-    from multiprocessing import resource_tracker
 
     from pebble import ProcessExpired, ProcessPool
 
-    # It would be started with the first process, and let Ctrl-C through again as it does so.
-    resource_tracker.ensure_running()
     context: Any = multiprocessing.get_context("spawn")
     futures: deque[Any] = deque()
     handed_out = 0
@@ -100,7 +97,7 @@ def parse_files(
             for position in range(len(files)):
                 for file in files[handed_out : position + _AHEAD * workers]:
                     arguments = (str(file.path), file.source, counter, policy, ocr)
-                    with _ctrl_c_held_back():
+                    with ctrl_c_held_back():
                         futures.append(pool.schedule(parse_file, args=arguments, timeout=parse_seconds(file, ocr)))
                     handed_out += 1
                 try:
@@ -127,18 +124,6 @@ def parse_files(
 def parse_seconds(file: SourceFile, ocr: str) -> float:
     """Wall time that a file's parser may take."""
     return OCR_SECONDS if ocr and may_have_scans(file.path) else PARSE_SECONDS
-
-
-@contextmanager
-def _ctrl_c_held_back() -> Iterator[None]:
-    """Processes and threads that are started meanwhile never get a Ctrl-C: it is this process's business."""
-    import signal
-
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _prepare() -> None:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from ingest_support import write_files
+from ingest_support import parse_files_here, write_files
 from typer.testing import CliRunner
 
 from ingest import pipeline
@@ -17,7 +16,6 @@ from ingest.embed import HashEmbedder
 from ingest.errors import FieldError
 from ingest.fields import parse_meta
 from ingest.filters import parse_filters
-from ingest.workers import parse_file
 from prompts.wording import load_wording
 from rag import RagChat, Retriever, Settings
 from rag.cli.main import app
@@ -68,15 +66,9 @@ def test_an_unknown_field_is_an_error_of_the_question(chat: RagChat, ferry_index
         chat.ask(ORRIN, filters=parse_filters(["crew=Sea"]))
 
 
-def _parse_here(files: Any, counter: Any, policy: Any, *_: Any) -> Iterator[Any]:
-    """Stands in for the parser processes."""
-    for file in files:
-        yield parse_file(str(file.path), file.source, counter, policy)
-
-
 @pytest.fixture(autouse=True)
 def _light(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pipeline, "parse_files", _parse_here)
+    monkeypatch.setattr(pipeline, "parse_files", parse_files_here)
 
 
 @pytest.fixture

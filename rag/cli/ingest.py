@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
@@ -162,9 +163,9 @@ def report_json(report: IngestReport) -> dict[str, Any]:
             "updated": report.updated,
             "unchanged": report.unchanged,
             "removed": report.removed,
-            "failed": [{"source": failure.source, "error": failure.error} for failure in report.failed],
+            "failed": list(map(asdict, report.failed)),
         },
-        "warnings": [{"source": warned.source, "warning": warned.warning} for warned in report.warnings],
+        "warnings": list(map(asdict, report.warnings)),
         "chunks": report.chunks,
         "left": report.left,
         "coverage": report.coverage,
@@ -183,7 +184,7 @@ def plan_json(planned: Plan) -> dict[str, Any]:
             "updated": len(planned.updated),
             "unchanged": len(planned.unchanged),
             "removed": len(planned.removed),
-            "failed": [{"source": failure.source, "error": failure.error} for failure in planned.failed],
+            "failed": list(map(asdict, planned.failed)),
         },
         "sources": {
             "added": list(planned.added),
