@@ -9,6 +9,7 @@ DIR/collections/NAME/ the same again, for each collection beside the default one
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -181,6 +182,19 @@ def refuse_other_files(folder: Path) -> None:
         raise IndexMismatchError(
             f"{folder} holds other files and is no index: name the folder of an index, or to make one an empty folder"
         )
+
+
+def delete_index(folder: Path) -> None:
+    """Delete a collection's index, of any version, and nothing else in its folder.
+
+    Raises :class:`IndexInUseError`, or :class:`OSError` where it cannot be deleted.
+    """
+    with _locked(folder):
+        for path in folder.glob("shard*"):
+            shutil.rmtree(path)
+        for path in sorted(folder.glob(f"{CATALOGUE_FILE}*"), reverse=True):
+            path.unlink()
+        (folder / "pid").unlink()
 
 
 def _locked(folder: Path) -> FileLock:

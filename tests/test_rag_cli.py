@@ -36,6 +36,26 @@ def test_ingest_then_nothing_to_do_then_list_and_remove(rag: Rag, ferry_folder: 
     assert all("Solheim" not in hit["text"] for hit in found["hits"])
 
 
+def test_the_demo_makes_its_own_index_again_and_no_other(rag: Rag, tmp_path: Path) -> None:
+    for folder in (".rag/demo", "mine"):
+        with open_index(str(tmp_path / folder), HashEmbedder(16), create=True) as index:
+            index.catalogue.set_meta({"format": "1"})
+    kept = tmp_path / ".rag" / "demo" / "collections" / "mine" / "catalogue.sqlite3"
+    kept.parent.mkdir(parents=True)
+    kept.write_bytes(b"another collection")
+    other = rag("demo", "--index", "mine", cwd=tmp_path)
+    assert (other.returncode, other.stdout) == (2, "")
+    assert "the index in mine was made with format '1'" in other.stderr
+    done = rag("demo", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "made by another version or with another embedder: it is made again" in done.stderr
+    assert done.stdout.count("\n> ") == 3
+    assert kept.read_bytes() == b"another collection"
+    again = rag("demo", cwd=tmp_path)
+    assert "made again" not in again.stderr
+    assert "unchanged" in again.stdout
+
+
 def test_a_bad_file_is_named_and_the_rest_is_done(rag: Rag, tmp_path: Path) -> None:
     docs = tmp_path / "docs"
     docs.mkdir()

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from rag.retriever import Retrieval
     from rag.schemas import Schema
 
+DEMO_INDEX = ".rag/demo"
+
 
 @options.takes_settings(*options.SEARCH)
 def search(
@@ -115,19 +117,34 @@ def prompt(
 
 @options.takes_settings("model")
 def demo(
-    index: Annotated[str, typer.Option("--index", help="Folder of the demo's index.")] = ".rag/demo",
+    index: Annotated[
+        str,
+        typer.Option(
+            "--index", help="Folder of the index. In the demo's own, one that another version made is replaced."
+        ),
+    ] = DEMO_INDEX,
     *,
     flags: options.Flags,
 ) -> None:
     """Ingest the sample handbook and ask it three questions: two that it answers, one that it does not."""
-    from ingest.collections import DEFAULT_COLLECTION
+    from ingest.collections import DEFAULT_COLLECTION, collection_names
+    from ingest.edge_index import delete_index
     from ingest.embed import open_embedder
+    from ingest.errors import IndexMismatchError
     from rag.cli.ingest import print_report, run
     from rag.demo import QUESTIONS, corpus_folder
     from rag.settings import resolve
 
     settings = resolve({"index": index, "collection": DEFAULT_COLLECTION} | flags).settings
-    report = run([corpus_folder()], settings, open_embedder(settings.embedder))
+    embedder = open_embedder(settings.embedder)
+    try:
+        report = run([corpus_folder()], settings, embedder)
+    except IndexMismatchError:
+        if index != DEMO_INDEX or DEFAULT_COLLECTION not in collection_names(Path(index)):
+            raise
+        note(f"the index in {index} was made by another version or with another embedder: it is made again")
+        delete_index(Path(index))
+        report = run([corpus_folder()], settings, embedder)
     print_report(report, settings.index)
     if report.stopped:
         raise typer.Exit(130)
