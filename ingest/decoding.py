@@ -14,10 +14,19 @@ _BOMS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-_WESTERN_LIKE = {"cp1250", "cp1257", "iso8859_10"}
-"""What the detector takes French or Danish in Windows-1252 for: it cannot tell the accents apart."""
-_SIGN_IN_A_WORD = re.compile(r"[^\W\d_][\xa1-\xa9\xab-\xb4\xb6-\xb9\xbb-\xbf\ufffd][^\W\d_]")
-"""As in a Polish or Czech text that is read as Windows-1252."""
+_COMMONEST = "cp1252"
+_ASCII = bytes(range(128))
+_SURE, _ENOUGH = 0.12, 3
+"""Of the detector's confidence, and bytes beyond ASCII. Where it took one of 40 short Western texts for something else,
+it had one such byte or a confidence of 0.09 at most; where it was right with one of 115 texts, of one to three
+sentences in 28 languages, of 0.145 at least."""
+_OTHER_SCRIPT = 0.2
+"""Share of bytes beyond ASCII that no language in Latin letters has. For less, encodings of DOS are not thought of: the
+detector finds them in English with a few typographic quotes."""
+_WIDER = {"ISO-8859-1": "cp1252", "EUC-KR": "cp949", "GB2312": "gb18030", "SHIFT_JIS": "cp932", "Big5": "big5hkscs"}
+"""What a text turns out to be in when it goes on behind what the detector looks at."""
+_ISO_2022_JP = re.compile(rb"\x1b\$[@B](?:[\x21-\x7e]{2})+\x1b\([BJ]")
+"""Japanese mail: ASCII bytes only, between escape sequences."""
 _DECLARED_CHARSET = re.compile(rb"""(?:charset|coding)\s*[=:]\s*["']?\s*([A-Za-z0-9_.:-]{2,40})""")
 
 
@@ -39,6 +48,8 @@ def _decode(data: bytes) -> str:
             return data.decode(encoding, errors="replace")
     if (wide := _utf16_without_mark(data)) is not None:
         return data.decode(wide, errors="replace")
+    if _ISO_2022_JP.search(data):
+        return data.decode("iso2022_jp_2", errors="replace")
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError:
@@ -70,20 +81,15 @@ def _mostly_utf8(data: bytes) -> str | None:
     return text if sound >= 10 * broken else None
 
 
-def _looks_western(data: bytes) -> bool:
-    return not _SIGN_IN_A_WORD.search(data.decode("cp1252", errors="replace"))
-
-
 def _detect(data: bytes) -> str:
     """Detection needs evidence: for a text with few odd bytes, Windows-1252 is the better guess."""
-    high = sum(byte >= 0x80 for byte in data)
-    if high > 200 or (high > 40 and high >= 0.2 * len(data)):
-        from charset_normalizer import from_bytes
+    from chardet import EncodingEra, detect
 
-        best = from_bytes(data).best()
-        if best is not None and not (best.encoding in _WESTERN_LIKE and _looks_western(data)):
-            return str(best)
-    try:
-        return data.decode("cp1252")
-    except UnicodeDecodeError:
-        return data.decode("latin-1")
+    odd = len(data.translate(None, _ASCII))
+    eras = EncodingEra.MODERN_WEB | EncodingEra.LEGACY_ISO
+    if odd > len(data) * _OTHER_SCRIPT:
+        eras |= EncodingEra.DOS
+    found = detect(data, encoding_era=eras)
+    sure = odd >= _ENOUGH and found["confidence"] >= _SURE
+    name = found["encoding"] if sure and found["encoding"] else _COMMONEST
+    return data.decode(_WIDER.get(name, name), errors="replace")

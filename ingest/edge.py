@@ -21,7 +21,7 @@ import numpy as np
 
 from ingest.errors import IndexDamagedError
 from ingest.points import DENSE, SPARSE, Choice, StoredPoint, candidate_of, chunk_of, payload_of
-from ingest.sealing import UNSEALED, is_sealed, seal
+from ingest.sealing import UNSEALED, is_sealed, read_ahead, seal
 from ingest.types import Candidate, Chunk, SparseVector, Vectors
 
 if TYPE_CHECKING:
@@ -75,13 +75,14 @@ class EdgeStore:
         import qdrant_edge as edge
 
         self._edge = edge
-        self._folder = folder
+        self._folder, self._dimension = folder, dimension
         self._reading, self._writing = threading.RLock(), threading.RLock()
         with self._told("opened"):
             self._tidy()
             self._check_room(_ROOM_TO_OPEN if folder.is_dir() else _ROOM_TO_WRITE)
             if not folder.is_dir():
-                self._create(dimension)
+                self._create()
+            read_ahead(folder)
             self._load()
 
     def _load(self) -> None:
@@ -106,12 +107,12 @@ class EdgeStore:
         files = self._folder.glob(f"segments/*/{UNSEALED}")
         return sum(file.stat().st_size for file in files) // _VERSION_BYTES
 
-    def _create(self, dimension: int) -> None:
+    def _create(self) -> None:
         """Made beside its place and moved there when it is whole: half a shard cannot be loaded."""
         edge = self._edge
         unfinished = self._beside("new")
         unfinished.mkdir(parents=True)
-        shard = edge.EdgeShard.create(str(unfinished), self._config(dimension))
+        shard = edge.EdgeShard.create(str(unfinished), self._config())
         cold, index = edge.Memory.Cold, edge.UpdateOperation.create_field_index
         shard.update(index("document_id", edge.KeywordIndexParams(enable_hnsw=False, memory=cold)))
         number = edge.IntegerIndexParams(lookup=True, range=False, enable_hnsw=False, memory=cold)
@@ -120,15 +121,15 @@ class EdgeStore:
         shard.close()
         unfinished.rename(self._folder)
 
-    def _config(self, dimension: int) -> Any:
+    def _config(self) -> Any:
         """Once something is sealed, vectors are compared by four bits a number, one after the other: no graph (m=0).
 
         Files are mapped, and read where they are needed: nothing is copied into memory when the shard is opened. There
         is no log: what was written and not flushed is swept anyway (:mod:`ingest.catalogue`).
         """
         edge, cold = self._edge, self._edge.Memory.Cold
-        size = SEALED * dimension * 4 // 1024
-        dense = edge.EdgeVectorParams(size=dimension, distance=edge.Distance.Cosine, memory=cold)
+        size = SEALED * self._dimension * 4 // 1024
+        dense = edge.EdgeVectorParams(size=self._dimension, distance=edge.Distance.Cosine, memory=cold)
         return edge.EdgeConfig(
             vectors={DENSE: dense},
             sparse_vectors={SPARSE: edge.EdgeSparseVectorParams(modifier=edge.Modifier.Idf, memory=cold)},
@@ -228,6 +229,7 @@ class EdgeStore:
             size = sum(file.stat().st_blocks * 512 for file in self._folder.rglob("*") if file.is_file())
             self._check_room(size + _ROOM_TO_WRITE)
             seal(self._folder, copy)
+            read_ahead(copy)
             self._take(copy)
         except (OSError, IndexDamagedError) as error:
             _log.warning("%d chunks could not be sealed, which makes searches slower: %s", self._unsealed, error)
@@ -236,21 +238,24 @@ class EdgeStore:
 
     def _take(self, copy: Path) -> None:
         """Go on with another shard that holds the same. Killed half-way, either is there when the store is opened."""
-        old, before = self._beside("old"), self._shard
+        old, before = self._beside("old"), (self._shard, self._unsealed, self._near)
         with self._told("opened"):
             self._folder.rename(old)
             copy.rename(self._folder)
             try:
                 self._load()
+                # Mapped by a first search, its vectors stay in the cache when the shard before it is closed.
+                self.search(np.ones(self._dimension, dtype=np.float32), None, 1)
             except BaseException:
                 self._folder.rename(copy)
                 old.rename(self._folder)
+                self._shard, self._unsealed, self._near = before
                 raise
         # To close a shard the engine waits for the disk, and other threads for the engine: let the disk be done before.
         _sync(self._folder.parent)
         # All of it was flushed, and its files have moved.
         with suppress(Exception):
-            before.close()
+            before[0].close()
         shutil.rmtree(old, ignore_errors=True)
 
     def count(self, document_ids: Sequence[str] | None = None) -> int:

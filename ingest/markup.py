@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from ingest.html_tables import put_tables_right
 from ingest.rows import Reading, squeezed
 from ingest.unstructured_setup import element_rows, prepare_unstructured
 
@@ -51,6 +52,10 @@ def read_html(text: str) -> Reading:
     etree.strip_elements(root, "del", "link", "meta", "noscript", "script", "style", "template", with_tail=False)
     body = root.find(".//body")
     body = root if body is None else body
+    put_tables_right(body)
+    for formula in body.iter("math"):  # Without a text of its own in TeX it would be dropped.
+        if not formula._latex:
+            formula.set("alttext", squeezed(_text(formula)))
     left_out = [_removed(element) for element in _boilerplate(body)]
     outermost = [e for e in body.iter(*_NO_PROSE) if next(e.iterancestors(*_NO_PROSE), None) is None]
     left_out += [_removed(element) for element in outermost]

@@ -14,7 +14,7 @@ from ingest.rows import Reading, Row, clean
 from ingest.suspicion import suspicions
 from ingest.types import ELEMENT_SEPARATOR, Document, Element
 
-PIPELINE_VERSION = "3"
+PIPELINE_VERSION = "4"
 """Part of every document id: a change of extraction or chunking makes new documents of the same files."""
 
 _NAMESPACE = uuid.UUID("5a3f8f0e-6c0e-5d0b-9a51-3d2f0a6f7c11")

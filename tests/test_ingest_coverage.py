@@ -291,8 +291,8 @@ def test_a_run_tells_and_the_index_remembers(tmp_path: Path, monkeypatch: pytest
         tmp_path / "docs",
         {
             "sound.md": PROSE,
-            "form.html": f"<p>Choose a station.</p><table>{options}</table>",
-            "copy.html": f"<p>Choose a station.</p><table>{options}</table>",
+            "form.html": f"<p>Choose a station.</p><object>{options}</object>",
+            "copy.html": f"<p>Choose a station.</p><object>{options}</object>",
             "cafe.txt": "Crème brûlée à la carte.".encode().decode("cp1252"),
         },
     )

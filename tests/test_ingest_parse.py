@@ -124,6 +124,61 @@ def test_what_a_reader_of_a_page_sees_arrives() -> None:
     assert "no()" not in document.text
 
 
+def rows(page: str) -> list[str]:
+    return [element.text for element in parse_bytes(page.encode(), "a.html").elements]
+
+
+@pytest.mark.parametrize(
+    ("table", "expected"),
+    [
+        ("<caption>Table 2. <b>Fees</b></caption><tr><td>a</td></tr>", ["Table 2. Fees", "a"]),
+        ("<caption>Table 2. Fees</caption>", ["Table 2. Fees"]),
+        ("loose<tr><td>a</td></tr> and <tr>last<td>b</td></tr>", ["loose and last", "a\nb"]),
+        ("<tr><p>loose</p><td>a</td></tr>", ["loose", "a"]),
+        ("<form><tr><td>a<td>b</td></tr></form>", ["a | b"]),
+        ("<tr><form><td>a</td><td>b</td></form><td>c</td></tr>", ["a | b | c"]),
+        ("<td>a</td><td>b</td><tr><td>c</td></tr><td>d</td>", ["a | b\nc\nd"]),
+        ("<thead><th>A</th></thead><tbody><tr><td>1</td></tr></tbody><!-- not shown -->", ["A\n1"]),
+        ("<tr><td>a<table>in<caption>side</caption><tr><td>b</td></tr></table></td></tr>", ["a in side b"]),
+    ],
+)
+def test_what_is_in_a_table_but_in_no_cell_stands_before_it(table: str, expected: list[str]) -> None:
+    """As in browsers; a cell without a row gets one."""
+    assert rows(f"<p>Before.</p><table>{table}</table>After.") == ["Before.", *expected, "After."]
+
+
+WORDS = st.sampled_from([f"word{number}" for number in range(30)])
+PARTS_OF_TABLES = st.sampled_from(
+    ["table", "thead", "tbody", "tfoot", "tr", "td", "th", "caption", "colgroup", "form", "center", "div", "p", "b"]
+)
+
+
+@given(
+    st.recursive(
+        WORDS,
+        lambda inner: st.builds(
+            lambda tag, parts: f"<{tag}> {' '.join(parts)} </{tag}>", PARTS_OF_TABLES, st.lists(inner, max_size=4)
+        ),
+        max_leaves=30,
+    )
+)
+@settings(max_examples=200, deadline=None)
+def test_no_word_of_a_table_is_lost_however_it_is_written(inside: str) -> None:
+    found = " ".join(rows(f"<p>Before.</p><table> {inside} </table> After."))
+    assert sorted(re.findall(r"word\d+", found)) == sorted(re.findall(r"word\d+", inside))
+    assert found.startswith("Before.")
+    assert found.endswith("After.")
+
+
+def test_formulas() -> None:
+    """In TeX where they say it themselves, else their signs one after the other."""
+    signs = "<math><mi>E</mi><mo>=</mo><mi>m</mi><msup><mi>c</mi><mn>2</mn></msup></math>"
+    tex = "<semantics><mi>E</mi><annotation encoding='application/x-tex'>E=mc^2</annotation></semantics>"
+    alone = "<math display='block'><mtext>alone</mtext></math>"
+    page = f"<p>First {signs} holds.</p><p>Then <math>{tex}</math> does.</p>{alone}"
+    assert rows(page) == ["First E = m c 2 holds.", "Then E=mc^2 does.", "alone"]
+
+
 SENTENCE = "Smørrebrød à la carte – “naïve” café, 5 € a piece."
 
 
@@ -175,6 +230,145 @@ def test_latin_1_and_other_scripts() -> None:
     assert decode(polish.encode("cp1250")) == polish
     russian = "Смотритель маяка записывает погоду каждое утро в журнал наблюдений. " * 5
     assert parse_bytes(russian.encode("cp1251"), "a.txt").text == russian.strip()
+
+
+IN_OTHER_ENCODINGS = {
+    "Slovak": (
+        "Každý večer správca majáka zapáli svetlo a zapíše počasie do knihy. "
+        "Lode, ktoré plávajú okolo, ďakujú trúbením.",
+        "cp1250 iso8859_2",
+    ),
+    "Slovenian": (
+        "Čuvaj svetilnika vsak večer prižge luč in zapiše vreme. Ladje, ki plujejo mimo, zažvižgajo v pozdrav.",
+        "cp1250 iso8859_2",
+    ),
+    "Hungarian": (
+        "A toronyőr minden este meggyújtja a lámpát, és följegyzi az időjárást. "
+        "Az elhaladó hajók kürtölnek egyet, ő pedig integet.",
+        "cp1250 iso8859_2",
+    ),
+    "Polish": (
+        "Latarnik co wieczór zapala światło i zapisuje pogodę w księdze. Przepływające statki pozdrawiają go syreną.",
+        "cp1250 iso8859_2",
+    ),
+    "Romanian": (
+        "În fiecare seară paznicul aprinde lumina şi scrie vremea în registru. Vapoarele care trec îi mulţumesc.",
+        "cp1250 iso8859_2",
+    ),
+    "Turkish": (
+        "Bekçi her akşam ışığı yakar ve havayı deftere yazar. Geçen gemiler düdük çalarak teşekkür eder.",
+        "cp1254 iso8859_9",
+    ),
+    "Latvian": (
+        "Katru vakaru sargs iededz gaismu un pieraksta laiku grāmatā. Garām braucošie kuģi pateicas ar signālu.",
+        "cp1257",
+    ),
+    "Estonian": (
+        "Igal õhtul süütab valvur tule ja märgib ilma raamatusse. Möödasõitvad laevad tänavad teda pasunaga.",
+        "cp1257 cp1252",
+    ),
+    "Finnish": (
+        "Joka ilta vartija sytyttää valon ja kirjaa sään kirjaan. Ohi kulkevat laivat kiittävät äänimerkillä.",
+        "cp1252 latin_1",
+    ),
+    "Dutch": (
+        "Elke avond steekt de wachter het licht aan en schrijft hij het weer in het boek. "
+        "Zoë’s reünie kost € 5, één keer per jaar.",
+        "cp1252",
+    ),
+    "Norwegian": (
+        "Hver kveld tenner vokteren lyset og skriver været i boken. Båter som går forbi, hilser på ham før de når øya.",
+        "cp1252 latin_1",
+    ),
+    "Catalan": (
+        "Cada vespre el vigilant encén el llum i anota el temps al llibre. "
+        "Els vaixells que passen l’hi agraeixen; és així cada dia, col·lega.",
+        "cp1252",
+    ),
+    "Italian": (
+        "Ogni sera il guardiano accende la luce e scrive che tempo è. "
+        "È così da più di cent’anni: perché no? La città dorme già.",
+        "cp1252",
+    ),
+    "Albanian": (
+        "Çdo mbrëmje roja ndez dritën dhe shënon motin në libër. Anijet që kalojnë e përshëndesin.",
+        "cp1252 latin_1",
+    ),
+    "Icelandic": (
+        "Á hverju kvöldi kveikir vörðurinn ljósið og skrifar veðrið í bókina. Skipin sem fara hjá þakka honum fyrir.",
+        "cp1252 latin_1",
+    ),
+    "French": (
+        "Chaque soir, le gardien allume la lumière et note le temps dans le cahier. "
+        "Où sont passés les bœufs ? À Noël, ça n’a pas gêné.",
+        "cp1252",
+    ),
+    "Portuguese": (
+        "Todas as noites o guarda acende a luz e anota o tempo. "
+        "Os navios que passam põem as sirenes a tocar: não há solidão.",
+        "cp1252 latin_1",
+    ),
+    "Japanese": (
+        "灯台守は毎晩あかりをともし、天気を帳面に書きます。通りすぎる船は汽笛を鳴らしてあいさつします。",
+        "shift_jis euc_jp iso2022_jp cp932",
+    ),
+    "Korean": (
+        "등대지기는 저녁마다 불을 켜고 날씨를 공책에 적는다. 지나가는 배들은 고동을 울려 인사한다.",
+        "cp949 euc_kr",
+    ),
+    "Chinese": (
+        "守塔人每天晚上点亮灯光，并把天气记在本子上。路过的船只鸣笛向他致意。",
+        "gb18030 gbk gb2312",
+    ),
+    "Chinese of Taiwan": (
+        "守塔人每天晚上點亮燈光，並把天氣記在本子上。路過的船隻鳴笛向他致意。",
+        "big5",
+    ),
+    "Ukrainian": (
+        "Щовечора доглядач запалює світло й записує погоду до книги. Кораблі, що пропливають, вітають його гудком.",
+        "cp1251 koi8_u",
+    ),
+    "Bulgarian": (
+        "Всяка вечер пазачът запалва светлината и записва времето в книгата. Минаващите кораби го поздравяват.",
+        "cp1251",
+    ),
+    "Greek": (
+        "Κάθε βράδυ ο φύλακας ανάβει το φως και γράφει τον καιρό στο βιβλίο. Τα πλοία που περνούν τον χαιρετούν.",
+        "cp1253 iso8859_7",
+    ),
+    "Hebrew": (
+        "בכל ערב השומר מדליק את האור ורושם את מזג האוויר בספר. הספינות העוברות מברכות אותו בצופר.",
+        "cp1255",
+    ),
+    "Arabic": (
+        "كل مساء يشعل الحارس الضوء ويكتب حالة الطقس في الدفتر. السفن المارة تحييه بصافرتها.",
+        "cp1256",
+    ),
+    "Thai": (
+        "ทุกเย็นคนเฝ้าประภาคารจุดไฟและจดสภาพอากาศลงในสมุด เรือที่ผ่านไปเปิดหวูดทักทายเขา",
+        "cp874",
+    ),
+}
+
+
+@pytest.mark.parametrize("language", IN_OTHER_ENCODINGS)
+@pytest.mark.parametrize("times", [1, 50])
+def test_an_encoding_is_found_by_the_letters(language: str, times: int) -> None:
+    sentences, encodings = IN_OTHER_ENCODINGS[language]
+    text = f"{sentences}\n" * times
+    for encoding in encodings.split():
+        assert decode(text.encode(encoding)) == text, encoding
+
+
+SHORT = """café|naïve|20 °C|½ cup|x²|µm|José|señor|Ångström|Größe|Malmö|Île|Ça va|æøå|Straße 5|Fußgängerzone|Smørrebrød
+Crème brûlée à la carte.|© 2024 Harbour Ltd|déjà vu, says the owner, for £4|It costs 5 € a day.
+“quoted”|A – B|naïve – “thing”"""
+
+
+@pytest.mark.parametrize("text", SHORT.replace("\n", "|").split("|"))
+def test_a_short_text_is_taken_for_a_western_one(text: str) -> None:
+    assert decode(text.encode("cp1252")) == text
+    assert decode(f"{'The lamp burns. ' * 300}{text}".encode("cp1252")).endswith(text)
 
 
 def test_one_broken_byte_does_not_garble_a_file() -> None:

@@ -247,6 +247,33 @@ def test_a_copy_that_cannot_be_opened_is_not_taken(folder: Path, caplog: pytest.
     assert names(folder) == {"shard"}
 
 
+def test_a_copy_that_cannot_be_searched_is_not_taken(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = EdgeStore(folder, DIMENSION)
+    write(store, range(50), settle=False)
+    before = held(store), found(store)
+    with monkeypatch.context() as patch, caplog.at_level(logging.WARNING):
+        patch.setattr(EdgeStore, "search", _fails)
+        store.settle()
+    assert "a reason" in caplog.text
+    assert names(folder) == {"shard"}
+    assert (held(store), found(store)) == before
+    write(store, range(50, 90))
+    assert (sealed(store), len(held(store))) == (1, 90)
+    store.close()
+
+
+def test_what_is_read_ahead_is_there(folder: Path) -> None:
+    """Under the names that the engine gives to its files."""
+    store = EdgeStore(folder, DIMENSION)
+    write(store, range(50))
+    store.close()
+    (segment,) = (path.parent for path in folder.glob("segments/*/id_tracker.versions"))
+    for part in sealing._READ_WHOLE:
+        assert sum(path.stat().st_size for path in segment.glob(part)) > 0, part
+
+
 @pytest.mark.parametrize(
     "left", [{"shard.old"}, {"shard.old", "shard.sealed"}, {"shard", "shard.old"}, {"shard", "shard.sealed"}]
 )

@@ -27,9 +27,9 @@ RULES = [f"Rule {n}: the {PLACES[n % 12]} of the harbour is open at {n} in the m
 DOCS: dict[str, str | bytes] = {
     "rules.md": "# Rules\n\n" + "\n\n".join(RULES),
     "site/page.html": "<nav>Home Prices Contact</nav><p>The ferry, in winter, leaves at noon.</p>"
-    "<table>Zeppelin<tr><td>Noon</td></tr></table><script>hidden()</script>",
+    "<object>Zeppelin</object><table><tr><td>Noon</td></tr></table><script>hidden()</script>",
     "site/copy.html": "<nav>Home Prices Contact</nav><p>The ferry, in winter, leaves at noon.</p>"
-    "<table>Zeppelin<tr><td>Noon</td></tr></table><script>hidden()</script>",
+    "<object>Zeppelin</object><table><tr><td>Noon</td></tr></table><script>hidden()</script>",
     "broken.pdf": b"this is no PDF",
 }
 
