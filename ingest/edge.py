@@ -264,11 +264,12 @@ class EdgeStore:
             found = self._only(document_ids) if document_ids is not None else None
             return int(self._shard.count(self._edge.CountRequest(exact=True, filter=found)))
 
-    def counts(self) -> dict[str, int]:
-        """By document id, the number of its points."""
+    def counts(self, *, exact: bool = True) -> dict[str, int]:
+        """By document id, the number of its points; if not ``exact``, as the engine's index of ids has it, which may
+        still have what was deleted and is some 40 times as fast."""
         with self._told("read"):
             most = max(1, int(self._shard.count(self._edge.CountRequest(exact=True))))
-            found = self._shard.facet(self._edge.FacetRequest(key="document_id", limit=most, exact=True))
+            found = self._shard.facet(self._edge.FacetRequest(key="document_id", limit=most, exact=exact))
             return {str(hit.value): int(hit.count) for hit in found.hits}
 
     def chunks(self, document_id: str) -> list[Chunk]:
