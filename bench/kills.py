@@ -4,8 +4,8 @@ Half of the kills come at times spread over the whole run, half right before or 
 catalogue. Every run is `rag ingest --prune` in a process of its own, on a folder that is edited after each kill. After
 each kill the index is opened and looked at as a reader does; after every fourth, a run that is left alone must end at
 exactly what one clean run makes of the files. By default a run embeds with HashEmbedder and takes paragraphs for
-elements, so that its writes, and not the loading of models, fill the time; --real takes the real model and parser
-processes.
+elements, and what it writes is sealed early, so that writes and sealing, and not the loading of models, fill the time;
+--real takes the real model and parser processes.
 
 python bench/kills.py [--kills 200] [--files 100] [--real] [--seed 1]
 """
@@ -32,7 +32,7 @@ from machine import print_head
 
 WRITES = {
     "Catalogue": ("begin", "commit", "forget", "remove", "refuse", "accept"),
-    "EdgeStore": ("write", "flush", "delete"),
+    "EdgeStore": ("write", "flush", "delete", "_seal", "_take"),
 }
 """By class, the methods that change an index; a failpoint is before or after the n-th call of one."""
 WORDS = [f"word{number}" for number in range(400)]
@@ -236,9 +236,10 @@ def dying(real: Any, after: bool, call: int) -> Any:
 
 
 def stand_in() -> None:
-    """No models, no parser processes, one element a paragraph; and groups so small that a run has many."""
+    """No models, no parser processes, one element a paragraph; groups so small that a run has many, and as many chunks
+    sealed at a time."""
     import ingest.embed
-    from ingest import pipeline
+    from ingest import edge, pipeline
 
     def here(files: Any, counter: Any, policy: Any, workers: int, ocr: str) -> Iterator[Any]:
         del workers, ocr
@@ -250,6 +251,7 @@ def stand_in() -> None:
         return embedder(real=False)
 
     patch.multiple(pipeline, parse_files=here, GROUP_CHUNKS=24).start()
+    patch.object(edge, "SEALED", 60).start()
     patch.object(ingest.embed, "open_embedder", hashing).start()
 
 
