@@ -10,7 +10,7 @@ import math
 import os
 import shutil
 import subprocess
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -27,6 +27,9 @@ _DPI = 300
 """What tesseract's models were trained on; in the small print of a scan at 200, letters are mistaken."""
 MAX_PIXELS = 36_000_000
 """Of a page's picture, two A3 at 300 dots an inch; a larger page is drawn coarser."""
+_STAMP, _PICTURE = 100, 0.7
+"""A page with fewer letters, under or over a picture that covers at least this share of it, may be a scan that was
+numbered or signed."""
 _CELL_GAP = 2.0
 """A gap between two words that is wider than so many heights of their line is one between the cells of a table."""
 
@@ -70,8 +73,9 @@ def _tesseract() -> str:
     return program
 
 
-def scanned_pages(data: bytes, with_text: Collection[int]) -> tuple[int, ...]:
-    """Pages, from 1, that show something although they are not among those ``with_text``: empty pages are not named."""
+def scanned_pages(data: bytes, letters: Mapping[int, int]) -> tuple[int, ...]:
+    """Pages, from 1, that look like scans, by the ``letters`` of their text layers: those that show something and have
+    none, which empty pages do not, and those that are a picture and have hardly any, as from a stamp."""
     import pypdfium2
 
     try:
@@ -80,18 +84,26 @@ def scanned_pages(data: bytes, with_text: Collection[int]) -> tuple[int, ...]:
         # What only other programs can open cannot be drawn either.
         return ()
     try:
-        return tuple(n for n in range(1, len(pdf) + 1) if n not in with_text and _shows_something(pdf, n))
+        few = [number for number in range(1, len(pdf) + 1) if letters.get(number, 0) < _STAMP]
+        return tuple(number for number in few if _is_scan(pdf, number, letters.get(number, 0)))
     finally:
         pdf.close()
 
 
-def _shows_something(pdf: Any, number: int) -> bool:
+def _is_scan(pdf: Any, number: int, letters: int) -> bool:
     import pypdfium2
+    from pypdfium2.raw import FPDF_PAGEOBJ_IMAGE
 
     try:
-        return next(pdf[number - 1].get_objects(max_depth=1), None) is not None
+        page = pdf[number - 1]
+        if not letters:
+            return next(page.get_objects(max_depth=1), None) is not None
+        width, height = page.get_size()
+        pictures = [shown.get_bounds() for shown in page.get_objects([FPDF_PAGEOBJ_IMAGE], max_depth=1)]
+        largest = max(((right - left) * (top - bottom) for left, bottom, right, top in pictures), default=0.0)
+        return bool(largest >= _PICTURE * width * height)
     except pypdfium2.PdfiumError:
-        return True
+        return not letters
 
 
 def read_pages(data: bytes, pages: Sequence[int], languages: str) -> tuple[list[Any], dict[int, str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from io import BytesIO
 from typing import Any
 
@@ -14,7 +14,10 @@ from ingest.rows import UNREAD, Reading, Row, clean, squeezed
 from ingest.unstructured_setup import element_row, prepare_unstructured
 
 NO_TEXT_LAYER = "no text layer (a scan?): ingest it with --ocr"
+_LITTLE_TEXT = "a picture with hardly any text (a scan with a stamp?): ingest it with --ocr"
 _NO_TEXT = "no text layer, and OCR found no text: look at it in its own program"
+_FULLER = 3
+"""A page of little text is taken from OCR where that finds so many times as many letters."""
 _MARGIN = 0.12
 """Share of a page's height, at its top and at its bottom, in which headers and footers stand."""
 _FEWEST_PAGES = 4
@@ -27,8 +30,8 @@ def read_pdf(data: bytes, ocr: str = "") -> Reading:
     """Text in reading order with its page, from 1. Of a header or footer that half of the pages bear, the first one
     stays, unless it is only a page number.
 
-    ``ocr``: tesseract's languages (``eng+deu``) for pages without a text layer; without it they are named in the
-    reading's ``warnings``, as those are on which OCR finds nothing.
+    ``ocr``: tesseract's languages (``eng+deu``) for pages without a text layer, or with hardly any text over a picture;
+    without it they are named in the reading's ``warnings``, as those are on which OCR finds nothing.
 
     Raises :class:`ParseError` for a file that is encrypted, damaged or has no text, and what
     :func:`ingest.ocr.read_pages` does.
@@ -38,11 +41,11 @@ def read_pdf(data: bytes, ocr: str = "") -> Reading:
     prepare_unstructured()
     data = _plain_pdf(data)
     found = partition_text_layer(data)
-    scans = scanned_pages(data, {element.metadata.page_number for element in found})
+    scans = scanned_pages(data, _letters(found))
     failed: dict[int, str] = {}
     if scans and ocr:
         read, failed = read_pages(data, scans, ocr)
-        found = sorted([*found, *read], key=lambda element: element.metadata.page_number)
+        found = sorted(_fuller(found, read), key=lambda element: element.metadata.page_number)
     elements, left_out = _without_repeated(found)
     rows: list[Row] = []
     for cells in table_rows(elements):
@@ -55,13 +58,32 @@ def read_pdf(data: bytes, ocr: str = "") -> Reading:
             line = f"{rows.pop().text}\n{line}"
         rows.append(Row(text=line, kind="table", page=page, depth=0))
     rows = [row for row in rows if row.text]
-    empty = sorted({*scans} - {element.metadata.page_number for element in found})
-    why = dict.fromkeys(empty, _NO_TEXT if ocr else NO_TEXT_LAYER) | failed
+    letters = _letters(found)
+    why = {page: _NO_TEXT if ocr else NO_TEXT_LAYER for page in scans if not letters[page]}
+    if not ocr:
+        why |= {page: _LITTLE_TEXT for page in scans if letters[page]}
+    why = dict(sorted((why | failed).items()))
     if not rows:
         raise ParseError(next(iter(why.values()), NO_TEXT_LAYER))
     return Reading(
         rows=rows, boilerplate=left_out, scans=(ocr or UNREAD) if scans else "", warnings=tuple(_warnings(why))
     )
+
+
+def _letters(elements: Iterable[Any]) -> Counter[int]:
+    """By page, the letters and digits of its elements, each of which counts for one at least."""
+    found: Counter[int] = Counter()
+    for element in elements:
+        found[element.metadata.page_number] += max(1, sum(map(str.isalnum, element.text)))
+    return found
+
+
+def _fuller(layer: Sequence[Any], read: Sequence[Any]) -> list[Any]:
+    """Of each page either what its text layer has or what OCR read."""
+    before, now = _letters(layer), _letters(read)
+    taken = {page for page, letters in now.items() if letters >= _FULLER * before[page]}
+    kept = [element for element in layer if element.metadata.page_number not in taken]
+    return kept + [element for element in read if element.metadata.page_number in taken]
 
 
 def _warnings(why: Mapping[int, str]) -> Iterator[str]:

@@ -96,6 +96,34 @@ def test_only_pages_without_text_are_read_and_a_page_on_its_side_is_turned() -> 
     assert texts == [element.text for element in without.elements]
 
 
+def stamped(text: str, times: int = 1) -> bytes:
+    """The scan with lines of text over it, as programs put numbers on the pages of files."""
+    out = io.BytesIO()
+    with pikepdf.open(SCAN) as pdf:
+        page = pdf.pages[0]
+        font = pikepdf.Dictionary(Type=pikepdf.Name.Font, Subtype=pikepdf.Name.Type1, BaseFont=pikepdf.Name.Helvetica)
+        page.add_resource(font, pikepdf.Name.Font, pikepdf.Name.F1)
+        lines = "".join(f"({text}) Tj 0 14 Td " for _ in range(times))
+        page.contents_add(f"q BT /F1 12 Tf 72 24 Td {lines} ET Q".encode())
+        pdf.save(out, deterministic_id=True)
+    return out.getvalue()
+
+
+def test_a_scan_with_a_stamp_is_a_scan() -> None:
+    document = parse_bytes(stamped("Exhibit 17"), "a.pdf")
+    assert document.text == "Exhibit 17"
+    assert document.warnings[0] == (
+        "page 1: a picture with hardly any text (a scan with a stamp?): ingest it with --ocr"
+    )
+    assert parse_bytes(stamped("Much text is written over this picture.", 9), "a.pdf").warnings == ()
+    need("tesseract")
+    read = parse_bytes(stamped("Exhibit 17"), "a.pdf", "eng")
+    assert "The logbook is kept for seven years." in read.text
+    assert "Exhibit 17" in read.text
+    assert read.warnings == ()
+    assert read.id != document.id
+
+
 @pytest.mark.parametrize("languages", ["eng", "eng+deu"])
 def test_a_pdf_with_text_is_the_same_document_with_ocr(languages: str) -> None:
     data = TEXT.read_bytes()
@@ -169,6 +197,14 @@ def test_words_become_paragraphs_and_cells(stand_in: Callable[..., None]) -> Non
     stand_in(f"open(out, 'w', encoding='utf-8').write({words!r})")
     rows = [(element.kind, element.text) for element in parse_bytes(SCAN.read_bytes(), "a.pdf", "eng").elements]
     assert rows == [("title", "The “lamp burns.”"), ("table", "Fog horn | FH-12\nBulb | KB-7")]
+
+
+@pytest.mark.parametrize("found", ["", "Exhibit I7 or so"])
+def test_where_ocr_finds_hardly_more_the_text_layer_stays(stand_in: Callable[..., None], found: str) -> None:
+    stand_in(f"open(out, 'w').write({table((1, 1, 300, 400, found))!r})")
+    document = parse_bytes(stamped("Exhibit 17"), "a.pdf", "eng")
+    assert (document.text, document.warnings) == ("Exhibit 17", ())
+    assert document.id == document_id(document.content_hash, "pdf", "eng")
 
 
 @pytest.mark.parametrize(
