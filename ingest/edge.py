@@ -265,8 +265,8 @@ class EdgeStore:
             return int(self._shard.count(self._edge.CountRequest(exact=True, filter=found)))
 
     def counts(self, *, exact: bool = True) -> dict[str, int]:
-        """By document id, the number of its points; if not ``exact``, as the engine's index of ids has it, which may
-        still have what was deleted and is some 40 times as fast."""
+        """By document id, the number of its points, also 0 of some that were deleted; if not ``exact``, as the engine's
+        index of ids has it, some ten times as fast."""
         with self._told("read"):
             most = max(1, int(self._shard.count(self._edge.CountRequest(exact=True))))
             found = self._shard.facet(self._edge.FacetRequest(key="document_id", limit=most, exact=exact))
