@@ -127,6 +127,28 @@ def test_a_sealed_store_holds_and_finds_what_it_did(folder: Path, monkeypatch: p
         one.close()
 
 
+def test_what_a_flush_left_that_was_killed_at_its_end_is_deleted(folder: Path) -> None:
+    """All was written but the number of the last operation, so that the engine counts from an earlier one."""
+    store = EdgeStore(folder, DIMENSION)
+    write(store, range(10), settle=False)
+    (file,) = folder.glob("segments/*/segment.json")
+    number = file.read_bytes()
+    for start in range(10, 90, 10):
+        chunks = [chunk(n) for n in range(start, start + 10)]
+        store.write(chunks, VECTORS[start : start + 10], [BM25.document(one.text) for one in chunks])
+    store.flush()
+    store.close()
+    file.write_bytes(number)
+    store = EdgeStore(folder, DIMENSION)
+    store.delete([document(8), document(3), document(4)])
+    assert {id_ for id_, points in store.counts().items() if points} == {document(n) for n in (0, 1, 2, 5, 6, 7)}
+    store.flush()
+    store.close()
+    store = EdgeStore(folder, DIMENSION)
+    assert store.count() == 60
+    store.close()
+
+
 def test_the_room_of_what_was_deleted_is_won_back(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(edge, "SEALED", 10_000)
     monkeypatch.setattr(edge, "_MANY_DEAD", 30)
