@@ -51,8 +51,8 @@ _SYLLABLES = [first + vowel for first in "bcdfghklmnprstvz" for vowel in "aeiou"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Built:
     """Seconds for writing, flushing and sealing, the longest single flush, and of ``searches`` that were wanted while
-    the store was sealed the longest, with all that it waited for (None if it was not).
-    Memory is that of this process, mapped files with it."""
+    the store was sealed the longest, with all that it waited for (None if it was not). Memory is that of this process,
+    mapped files with it."""
 
     write_s: float
     flush_s: float

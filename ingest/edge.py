@@ -251,7 +251,8 @@ class EdgeStore:
 
     def _take(self, copy: Path) -> None:
         """Go on with another shard that holds the same. Killed half-way, either is there when the store is opened."""
-        old, before = self._beside("old"), (self._shard, self._unsealed, self._near)
+        old = self._beside("old")
+        shard, unsealed, near = self._shard, self._unsealed, self._near
         with self._told("opened"):
             self._folder.rename(old)
             copy.rename(self._folder)
@@ -262,13 +263,13 @@ class EdgeStore:
             except BaseException:
                 self._folder.rename(copy)
                 old.rename(self._folder)
-                self._shard, self._unsealed, self._near = before
+                self._shard, self._unsealed, self._near = shard, unsealed, near
                 raise
         # To close a shard the engine waits for the disk, and other threads for the engine: let the disk be done before.
         _sync(self._folder.parent)
         # All of it was flushed, and its files have moved.
         with suppress(Exception):
-            before[0].close()
+            shard.close()
         shutil.rmtree(old, ignore_errors=True)
 
     def count(self, document_ids: Sequence[str] | None = None) -> int:

@@ -5,7 +5,7 @@ unstructured reads a table's rows where they should be, and drops captions and a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 _CELLS = {"td", "th"}
@@ -33,13 +33,11 @@ def _is_right_row(row: Any) -> bool:
 
 def _says(part: Any) -> bool:
     """Whether there is text in it that is not in an element in it."""
-    return any(text and not text.isspace() for text in _texts(part))
+    return _is_text(part.text) or any(_is_text(child.tail) for child in part)
 
 
-def _texts(part: Any) -> Iterator[str | None]:
-    yield part.text
-    for child in part:
-        yield child.tail
+def _is_text(found: str | None) -> bool:
+    return found is not None and bool(found.strip())
 
 
 class _Table:
@@ -49,8 +47,8 @@ class _Table:
         from lxml import etree  # type: ignore[import-untyped]
 
         self._table = table
-        self._made = etree.SubElement
-        self._rows = self._made(table, "tbody")
+        self._new = etree.SubElement
+        self._rows = self._new(table, "tbody")
         self._loose: list[Any] = []
 
     def put_right(self) -> None:
@@ -60,7 +58,7 @@ class _Table:
             if child is not self._rows:
                 self._table.remove(child)
         if self._loose:
-            block = self._made(self._table.getparent(), "div")
+            block = self._new(self._table.getparent(), "div")
             _fill(block, self._loose)
             self._table.addprevious(block)
 
@@ -73,19 +71,19 @@ class _Table:
                 continue
             tail, child.tail = child.tail, None
             if child.tag in _CELLS:
-                own = self._made(self._rows, "tr") if own is None else own
+                own = self._new(self._rows, "tr") if own is None else own
                 own.append(child)
             elif child.tag == "tr" and _is_right_row(child):
                 self._rows.append(child)
                 own = row
             elif child.tag == "tr":
-                self._sort(child, self._made(self._rows, "tr"))
+                self._sort(child, self._new(self._rows, "tr"))
                 own = row
             elif child.tag == "colgroup" or next(child.iter("tr", *_CELLS), None) is not None:
                 self._sort(child, own)
                 own = row
             elif child.tag == "caption":
-                caption = self._made(self._rows, "div")
+                caption = self._new(self._rows, "div")
                 _fill(caption, [child.text, *child])
                 self._loose.append(caption)
             elif isinstance(child.tag, str):
@@ -93,7 +91,7 @@ class _Table:
             self._say(tail)
 
     def _say(self, text: str | None) -> None:
-        if text and not text.isspace():
+        if _is_text(text):
             self._loose.append(f" {text} ")
 
 
