@@ -23,6 +23,8 @@ _MARGIN = 0.12
 _FEWEST_PAGES = 4
 _STEP_POINTS = 4.0
 """Places that differ by less are the same (in points, 1/72 inch)."""
+_OF_STREAM = re.compile(r"^stream <.*?>: ")
+"""Where qpdf has a file's name, which these bytes do not have."""
 _DIGITS = re.compile(r"\d+")
 
 
@@ -163,4 +165,5 @@ def _plain_pdf(data: bytes) -> bytes:
     except pikepdf.PasswordError as error:
         raise ParseError("encrypted with a password: save a copy without one") from error
     except pikepdf.PdfError as error:
-        raise ParseError(f"damaged PDF ({str(error)[:120]}): open it and save it again") from error
+        reason = _OF_STREAM.sub("", str(error))[:120]
+        raise ParseError(f"damaged PDF ({reason}): open it and save it again") from error

@@ -438,6 +438,7 @@ def test_a_scanned_pdf() -> None:
     [
         ("random.pdf", os.urandom(3000).replace(b"%PDF-", b""), "not a PDF"),
         ("junk.pdf", b"%PDF-1.7\n" + bytes(range(256)) * 9, "damaged PDF|no text layer"),
+        ("cut.pdf", b"%PDF-1.7 cut off", r"^damaged PDF \(unable to find trailer"),
         (
             "encrypted.docx",
             b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600),
